@@ -67,7 +67,8 @@ async def run_plan(
     }
     place = next(iter(places.values()))
     given = {next(iter(accounts)): api_key} if isinstance(api_key, str) else api_key or {}
-    keys = find_keys(places, read_env(project.root, os.environ), job.api_key_env, given)
+    named = job.project_file.accounts.values()
+    keys = find_keys(places, read_env(project.root, os.environ), job.api_key_env, given, named)
     with locked_ledger(place.project, wait=0.0) as ledger:
         prepared = prepare_run(
             job,

@@ -81,6 +81,10 @@ test holds this page to it.
 version: 1
 project: "7f3a9c12"
 timezone: Europe/Berlin
+accounts:
+  acme: {provider: mesh, api_key_env: ACME_MESH_KEY, labels: {client: acme}}
+budgets:
+  - {month: {max_usd: 900}}
 prices:
   byteplus/dreamina-seedance-2-0: {usd_per_mtok: 7.0}
 trust_env: false
@@ -94,7 +98,7 @@ callsheet doctor --sandbox
 
 ```text
 ...
-ok       settings   callsheet.yaml: project 7f3a9c12, time zone Europe/Berlin, 1 price, notify NOTIFY_URL...
+ok       settings   callsheet.yaml: project 7f3a9c12, time zone Europe/Berlin, 1 account, 1 budget, 1 price...
 ```
 
 - **The file marks a root.** In a fresh clone `plan`, `validate` and rehearsals work at once. What pays needs

@@ -16,7 +16,7 @@ import pytest
 
 import runner
 from runner import load_job, make_plan, run_plan
-from runner.errors import BusyError, ExitCode, NoProjectError, RefusedError
+from runner.errors import BusyError, ExitCode, NoProjectError, RefusedError, UsageError
 from runner.job.rundate import RunDate
 from runner.ledger.states import TaskState
 from runner.project import init_project
@@ -117,6 +117,24 @@ async def test_what_keeps_it_from_starting_is_raised_and_nothing_is_sent(
     with pytest.raises(NoProjectError):
         await run_plan(homeless, api_key=SANDBOX_KEY, is_agreed=True)
     assert server.accepted == 0
+
+
+@pytest.mark.anyio
+async def test_a_plan_that_names_no_origin_is_refused_also_for_an_account(
+    tmp_path: Path, server: SandboxServer
+) -> None:
+    init_project(tmp_path)
+    (tmp_path / "callsheet.yaml").write_text(
+        f'version: 1\naccounts:\n  ours: {{provider: mesh, base_url: "{server.url}"}}\n'
+    )
+    text = job_text(seeds=1).replace("models: [byteplus/seedance-1-0-pro]", "models: [MODEL]")
+    (tmp_path / "job.yaml").write_text(text.replace("MODEL", "{id: byteplus/seedance-1-0-pro, at: ours}"))
+    job = load_job(tmp_path / "job.yaml", root=tmp_path)
+    with pytest.raises(UsageError, match="account ours"):
+        await run_plan(make_plan(job), api_key=SANDBOX_KEY)
+    plan = make_plan(job, origins={name: each.origin for name, each in job.accounts.items()})
+    assert (await run_plan(plan, api_key=SANDBOX_KEY)).exit_code == ExitCode.DONE
+    assert server.accepted == 1
 
 
 @pytest.mark.anyio

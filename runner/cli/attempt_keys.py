@@ -54,12 +54,16 @@ def group_by_key(
             keys[account, name] = accounts[account].find_key(environment, variable=name)
         except KeyRefusedError as error:
             missing[account, name] = str(error)
-    by_print = {key.fingerprint(ledger.salt): source for source, key in reversed(keys.items())}
+    prints = {source: key.fingerprint(ledger.salt) for source, key in keys.items()}
+    by_print = {print_: source for source, print_ in reversed(prints.items())}
     found: dict[tuple[str, str | None], list[AttemptRow]] = {}
     strange: list[AttemptRow] = []
     for attempt in attempts:
         account = attempt.account if attempt.account in accounts else first
-        if attempt.key_hash in by_print:
+        if prints.get((account, None)) == attempt.key_hash:
+            # servers without a key have one print
+            found.setdefault((account, None), []).append(attempt)
+        elif attempt.key_hash in by_print:
             found.setdefault(by_print[attempt.key_hash], []).append(attempt)
         elif is_named_here:
             name = names[attempt.run_id][0] if account == first else None
@@ -76,12 +80,14 @@ def group_by_key(
     return groups
 
 
-def key_for(place: Place, ledger: Ledger, attempt: AttemptRow) -> ApiKey:
-    """The key for one attempt. Raises KeyRefusedError."""
-    (group,) = group_by_key([place], ledger, [attempt])
+def key_for(
+    places: Sequence[Place], ledger: Ledger, attempt: AttemptRow, *, is_named_here: bool = True
+) -> tuple[Place, ApiKey]:
+    """The account's place and the key for one attempt. Raises KeyRefusedError."""
+    (group,) = group_by_key(places, ledger, [attempt], is_named_here=is_named_here)
     if group.key is None:
         raise KeyRefusedError(group.missing)
-    return group.key
+    return group.place, group.key
 
 
 def _group(place: Place, key: ApiKey | None, rows: list[AttemptRow], why: str) -> KeyGroup:

@@ -40,7 +40,7 @@ _WORDS: Mapping[str, Words] = {
     "run.started": Words(Weight.DETAIL, "run {run}: {tasks} tasks"),
     "run.cached": Words(Weight.DETAIL, "{tasks} were done before"),
     "run.submitting_stopped": Words(
-        Weight.NEWS, "nothing more is submitted: {reason}", "nothing more is submitted"
+        Weight.NEWS, "nothing more is submitted{at}: {reason}", "nothing more is submitted{at}"
     ),
     "run.stopping": Words(
         Weight.NEWS, "stopping: what is in flight is left for later{at_once}", "stopping{at_once}"
@@ -160,6 +160,9 @@ def words(name: str, fields: Mapping[str, object]) -> Words | None:
     shown = _Shown({key: printable(str(value)) for key, value in fields.items()})
     shown["task"] = _task(fields)
     shown["said"] = said_of(fields)
+    account = shown.get("account", "")  # of a lane; a job that stops has none
+    shown["at"] = f" at {account}" if account else ""
+    shown["reason"] = shown["reason"].removeprefix(f"{account}: ")
     shown["at_once"] = " (Ctrl-C again: at once)" if fields.get("exit_code") in INTERRUPTS else ""
     return Words(known.weight, known.text.format_map(shown), known.short.format_map(shown))
 

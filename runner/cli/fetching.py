@@ -6,7 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from runner.cli import console
 from runner.cli.attempt_keys import KeyGroup, group_by_key
@@ -131,13 +132,20 @@ def services(project: Project, service: ServiceOptions) -> list[Service]:
     with reading(project) as reader:
         others = {} if reader is None else dict.fromkeys(open_services(reader, time.time()))
     trust_env = does_trust_env(project, service)
-    return here + [
-        Service(
-            (Place.at(Account(name, provider), project, origin, trust_env=trust_env),), is_named_here=False
-        )
-        for name, origin in others
-        if (provider := every().get(name)) is not None and (name, origin) not in found
-    ]
+    known = accounts_here(project, service).values()
+    for name, origin in others:
+        if (name, origin) not in found and (provider := every().get(name)) is not None:
+            accounts = (Account(name, provider), *(each for each in known if each.provider.name == name))
+            places = (_at(account, origin, project, trust_env=trust_env) for account in accounts)
+            here.append(Service(tuple(places), is_named_here=False))
+    return here
+
+
+def _at(account: Account, origin: str, project: Project, *, trust_env: bool) -> Place:
+    """An account where it, or one that is no longer named, led before."""
+    if urlsplit(origin).path or not account.provider.base_path:
+        account = replace(account, base_url=origin)
+    return Place.at(account, project, origin, trust_env=trust_env)
 
 
 def _collect_from(
@@ -164,10 +172,9 @@ def _collect_from(
         overdue = nearing_expiry(ledger.read, time.time())
         zone = readable_project_file(project.root).timezone
         if is_told:
-            for origin, name in dict.fromkeys(
-                (each.place.origin, each.place.provider.name) for each in groups
-            ):
-                console.summary(f"{origin}: {counts_words(ledger.read.count_states(origin, name))}")
+            for (origin, name), accounts in _accounts_of(groups).items():
+                who = f"{', '.join(accounts)} at {origin}" if len(groups) > 1 else origin
+                console.summary(f"{who}: {counts_words(ledger.read.count_states(origin, name))}")
     for result in results:
         tell_reasons(result)
     tell_nearing_expiry(overdue, zone)
@@ -175,6 +182,14 @@ def _collect_from(
         Collected("" if group.place.account.is_own else group.place.account.name, group.place.origin, result)
         for group, result in zip(groups, results, strict=True)
     ]
+
+
+def _accounts_of(groups: Iterable[KeyGroup]) -> dict[tuple[str, str], list[str]]:
+    """The names of the accounts at each (origin, provider)."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for place in (group.place for group in groups):
+        found.setdefault((place.origin, place.provider.name), {})[place.account.name] = None
+    return {service: list(names) for service, names in found.items()}
 
 
 def _collect_with(groups: Sequence[KeyGroup], ledger: Ledger, ends: float | None) -> list[RunResult]:

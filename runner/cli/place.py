@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
@@ -129,11 +130,16 @@ def choose_places(
     trust_env = does_trust_env(project, service)
     places: dict[str, Place] = {}
     for name, account in accounts.items():
-        origin = named[name] or rehearsed or account.origin
-        place = Place.at(account, project, origin, trust_env=trust_env)
+        asked = named[name] or rehearsed
+        place = Place.at(account, project, asked or account.origin, trust_env=trust_env)
+        if asked and is_loopback(asked):
+            # also where the account itself names that address
+            place = replace(place, project=project.rehearsal())
         if place.project.is_rehearsal:
             known = replaced_origins({name: account}, _as_known(place))[name]
             place = replace(place, origin=known)
+        elif is_loopback(place.origin):
+            place = replace(place, origin=_as_known(place))
         places[name] = place
     return places
 
@@ -152,7 +158,7 @@ def _named_origin(account: Account, service: ServiceOptions, job_base_url: str |
 
 def _is_same(origin: str, other: str) -> bool:
     try:
-        return is_same_loopback(origin, other)
+        return is_same_loopback(origin, other) and urlsplit(origin).path == urlsplit(other).path
     except ValueError:  # `<origin>:<account>`
         return False
 

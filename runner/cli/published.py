@@ -16,7 +16,7 @@ from runner.cli.common_options import common
 from runner.cli.humanize import shown_path
 from runner.cli.money_told import ask_money
 from runner.cli.options import ServiceOptions
-from runner.cli.place import choose_place, world_of
+from runner.cli.place import choose_place, choose_places, world_of
 from runner.durable import replace_file
 from runner.errors import CallsheetError, ExitCode, ServiceUnreachableError
 from runner.http.access import Access
@@ -24,12 +24,14 @@ from runner.http.route import find_route
 from runner.http.verdicts import ProviderError
 from runner.job.environment import read_env
 from runner.job.load_lock import load_models_lock
+from runner.job.load_project import readable_project_file
 from runner.job.models_lock import LOCK_FILE, LockedService
 from runner.json_value import JsonValue
 from runner.money import PriceUnit
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, connect, every
+from runner.providers.account import Account
 from runner.providers.models import ListPrice
 from runner.providers.place import Place
 from runner.providers.provider import Provider
@@ -61,9 +63,10 @@ def refresh(service: ServiceOptions, output_format: str) -> ExitCode:
     target = world_of(project, service).base / LOCK_FILE
     lock = load_models_lock(target.parent)
     results: list[Refreshed] = []
-    for provider in _asked(project, service):
-        place = choose_place(provider, project, service)
+    for account in _asked(project, service):
+        provider = account.provider
         try:
+            place = choose_places({account.name: account}, project, service)[account.name]
             published, drift = _ask(place, project)
         except CallsheetError as error:
             results.append(Refreshed(provider.name, error=error))
@@ -86,13 +89,22 @@ def refresh(service: ServiceOptions, output_format: str) -> ExitCode:
     return ExitCode.first(result.error.exit_code for result in results if result.error is not None)
 
 
-def _asked(project: Project, service: ServiceOptions) -> list[Provider]:
-    """The services that publish models, and whose key is set; the default one where none is."""
-    able = [provider for provider in every().values() if provider.publishes_models]
+def _asked(project: Project, service: ServiceOptions) -> list[Account]:
+    """An account of each service that publishes models: the provider's own, else the first of the project
+    file, where its key is set. The default one where none is.
+    """
+    able = {name: Account(name, each) for name, each in every().items() if each.publishes_models}
     if service.sandbox:
-        return able
+        return list(able.values())
+    if not choose_place(DEFAULT, project, service).project.is_rehearsal:
+        named = readable_project_file(project.root).accounts.items()
+        able |= {name: each for name, each in named if each.provider.publishes_models}
     environment = read_env(project.root, os.environ)
-    return [each for each in able if any(map(environment.get, each.key_variables))] or [DEFAULT]
+    ready: dict[str, Account] = {}
+    for account in able.values():
+        if any(map(environment.get, account.key_variables)):
+            ready.setdefault(account.provider.name, account)
+    return list(ready.values()) or [able[DEFAULT.name]]
 
 
 def _ask(place: Place, project: Project) -> tuple[Published, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from runner.job.merge import STEPS
 from runner.job.model import ModelChoice
@@ -103,4 +104,4 @@ def _check_name(choice: ModelChoice, node: Node, names: dict[str, ModelChoice]) 
     written = node.get("name") if isinstance(node, MappingNode) else None
     location = choice.location if written is None else written.location
     hint = f"add `name: {other}`" if written is None else f"write `{other}` instead of `{choice.name}`"
-    yield location.error(f"two models {what} `{choice.name}`", hint)
+    yield replace(location.error(f"two models {what} `{choice.name}`", hint), is_clash=True)

@@ -187,7 +187,9 @@ def read_budgets(
             continue
         where = yield from _where(item.get("where"), accounts, names)
         windows = [(window, item.get(window)) for window in Window]
-        if not any(found for _, found in windows):
+        # a window that is misspelt is told by the schema
+        is_misspelt = any(did_you_mean(str(key.value), [*Window]) for key, _ in item)
+        if not is_misspelt and not any(found for _, found in windows):
             yield item.location.error("has neither `day` nor `month`", "add `month: {max_usd: 300}`")
         for window, limits in windows:
             if limits is None:

@@ -19,6 +19,7 @@ from jsonschema.validators import extend
 
 from runner.errors import Problem
 from runner.job.merge import STEP_ONLY
+from runner.job.project_file import Window
 from runner.job.sources import FROM
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, text_of, to_data
 from runner.json_value import JsonValue
@@ -102,7 +103,8 @@ def _check(document: Mapping, validator: Draft7Validator) -> list[Problem]:
         for path, message, hint in _explain(error):
             location = _location(document, path, on_key=on_key)
             hint = _hint_for_text(document, path, error) or hint
-            found[replace(location, path=path).error(message, hint)] = None
+            problem = replace(location, path=path).error(message, hint)
+            found[replace(problem, is_clash=_is_name_of_model(path))] = None
     return sorted(found, key=lambda problem: (problem.file, problem.line, problem.column))
 
 
@@ -225,7 +227,7 @@ def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, s
         case "type":
             if FROM in schema.get("required", ()):  # a form for some, beside the one that is meant mostly
                 expected = [kind for kind in expected if kind != "object"]
-            yield path, f"must be {_any_of(expected)}, not {_show(value)}", _type_hint(expected, value)
+            yield path, f"must be {_any_of(expected)}, not {_show(value)}", _type_hint(path, expected, value)
         case "enum" | "const":
             choices = expected if error.validator == "enum" else [expected]
             words = ", ".join(f"`{choice}`" for choice in choices if choice is not None)
@@ -264,12 +266,16 @@ def _any_of(types: str | list[str]) -> str:
     return " or ".join(_TYPES[name] for name in names)
 
 
-def _type_hint(expected: str | list[str], value: object) -> str:
+def _type_hint(path: Path, expected: str | list[str], value: object) -> str:
     types = {expected} if isinstance(expected, str) else set(expected)
     if "boolean" in types and isinstance(value, str) and value.lower() in _YES_OR_NO:
         return "YAML 1.2 knows only true and false"
     if types == {"array"} and value is not None and not isinstance(value, dict):
         return "write a list: [...]"
+    if path == ("budgets",):
+        return "begin each of them with `- `"
+    if path[:1] == ("budgets",) and path[-1] in [*Window] and isinstance(value, int):
+        return f"write `{path[-1]}: {{max_usd: {value}}}`"
     if types & {"integer", "number"} and isinstance(value, str) and re.fullmatch(r"-?[0-9.]{1,20}", value):
         return "remove the quotes"
     if value is None:
@@ -313,10 +319,15 @@ def _key_hint(name: str, schema: dict[str, Any], path: Path) -> str:
 
 def _form_hint(path: Path, value: object) -> str:
     """The rate with the unit that it lacks; the name of a model as it may stand in a path."""
-    if path[-3:-2] == ("models",) and path[-1] == "name" and isinstance(value, str) and slug(value):
+    if _is_name_of_model(path) and isinstance(value, str) and slug(value):
         return f"write `{slug(value)}` instead of `{cut(value)}`"
     is_rate = path[-1:] == ("rate",) and not isinstance(value, bool)
     return f"{value}/min" if is_rate and re.fullmatch(r"[1-9][0-9]{0,8}", str(value)) else ""
+
+
+def _is_name_of_model(path: Path) -> bool:
+    """Any word may stand there, so that a word like it elsewhere is not what was meant."""
+    return path[-3:-2] == ("models",) and path[-1:] == ("name",)
 
 
 def _choice_hint(path: Path, value: object, choices: list[Any]) -> str:

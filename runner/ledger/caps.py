@@ -125,9 +125,12 @@ class Budgets:
             return
         limit = f"{cap.path}.{'max_tasks' if reached.is_of_tasks else 'max_usd'} is {reached.limit}"
         renews = f"it renews at {moment_words(self.renewal(cap.window, day))}"
-        hint = "raise it in callsheet.yaml and run again, or run again then"
+        hint = "raise it in callsheet.yaml or wait until then, and run again"
         if reached.is_unpriced:
-            hint = "give the model a price in callsheet.yaml (`prices:`), or write `max_tasks` in its place"
+            hint = (
+                "add its price to callsheet.yaml, `prices: {MODEL: {usd_per_task: 0.5}}`, or ask the service"
+                " for it: callsheet models --refresh"
+            )
         raise CapReachedError(
             f"{limit} for {cap.where.words} {when_words(cap, day)}: {reached.why}; {renews}",
             hint=hint,

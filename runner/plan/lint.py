@@ -146,13 +146,15 @@ class Linter:
         for name in task.unsaid:
             is_of_model = bool(self._provider.own_name(name))
             who = f"{task.model_name} at {self._account.name}" if is_of_model else self._account.name
-            takers = (each.name for each in self._others.values() if each.provider.own_name(name))
-            taker = next((each for each in takers if each != self._account.name), "")
+            others = (each for each in self._others.values() if each.name != self._account.name)
+            takers = sorted(each.name for each in others if each.provider.own_name(name))
             hint = "if that is meant: `lint: {unsupported: off}`"
-            if taker and name in self._written:
+            if takers and name in self._written:
                 value = self._written[name].known
                 moved = "..." if value is None else flow_yaml(value)
-                hint = f"to ask {taker} alone: `request_at: {{{taker}: {{{name}: {moved}}}}}`"
+                only = takers[0] if len(takers) == 1 else f"{', '.join(takers[:-1])} and {takers[-1]}"
+                at = ", ".join(f"{taker}: {{{name}: {moved}}}" for taker in takers)
+                hint = f"to ask {only} alone: `request_at: {{{at}}}`"
             yield LintFinding(UNSUPPORTED, (name,), f"{who} has no `{name}`, so it is not sent there", hint)
 
     def _check_name(self, model: str, *, is_known: bool) -> Iterator[LintFinding]:

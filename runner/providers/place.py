@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -64,10 +64,10 @@ class Place:
         plain = origin.removesuffix(f":{account.name}")
         if plain == SANDBOX_ORIGIN:
             return cls(account, project.rehearsal(), origin, None, trust_env)
-        if not origin:
+        if not plain:
             raise UsageError(
                 f"account {account.name}: {account.provider.name} has no address of its own",
-                hint="give the account a base_url in callsheet.yaml",
+                hint=f"say in callsheet.yaml where it runs: {_address_of(account)}",
             )
         if origin == account.origin:
             return cls(account, project, origin, origin, trust_env)
@@ -97,16 +97,32 @@ class Place:
             raise KeyRefusedError(f"account {self.account.name}: {error.message}", hint=error.hint) from error
 
 
+def _address_of(account: Account) -> str:
+    """An address of this machine for the account, as it may be pasted."""
+    dialect = "".join(f", dialect: {name}" for name in list(account.provider.dialects)[:1])
+    url = f"http://127.0.0.1:8000{account.provider.base_path}"
+    return f'`accounts: {{{account.name}: {{base_url: "{url}"{dialect}}}}}`'
+
+
+def _without_keys(missing: Sequence[KeyRefusedError]) -> KeyRefusedError:
+    """One error for all keys that are missing."""
+    if len(missing) == 1:
+        return missing[0]
+    return KeyRefusedError("; ".join(each.message for each in missing), hint=missing[0].hint)
+
+
 def find_keys(
     places: Mapping[str, Place],
     environment: Mapping[str, str],
     variable: str | None,
     given: Mapping[str, str] = MappingProxyType({}),
+    named: Iterable[Account] = (),
 ) -> dict[str, ApiKey | KeyRefusedError]:
     """The key of each account of a job, or why there is none. `variable` is the job's own, for its own
-    account, which is the first; a key that is `given` is taken as it is.
+    account, which is the first; a key that is `given` is taken as it is. `named` are the accounts of the
+    project file.
 
-    Raises KeyRefusedError where there is no key at all, and where two accounts have one.
+    Raises KeyRefusedError where there is no key at all, and where one of them is that of another account too.
     """
     own = next(iter(places))
     keys: dict[str, ApiKey | KeyRefusedError] = {}
@@ -120,7 +136,24 @@ def find_keys(
             keys[name] = error
     missing = [key for key in keys.values() if isinstance(key, KeyRefusedError)]
     if len(missing) == len(keys):
-        raise missing[0]
+        raise _without_keys(missing)
     if not places[own].project.is_rehearsal:
-        refuse_twins((places[name].account, key) for name, key in keys.items() if isinstance(key, ApiKey))
+        found = [(places[name].account, key) for name, key in keys.items() if isinstance(key, ApiKey)]
+        refuse_twins(found)
+        # another job may pay by the other name, which counts against other budgets
+        others = {
+            place.provider.name: Account(place.provider.name, place.provider) for place in places.values()
+        }
+        others |= {account.name: account for account in named}
+        for account in others.values():
+            if account.name not in places and (key := _key_of(account, environment)) is not None:
+                refuse_twins([*found, (account, key)])
     return keys
+
+
+def _key_of(account: Account, environment: Mapping[str, str]) -> ApiKey | None:
+    """None where it is not here."""
+    try:
+        return account.provider.find_key(environment, variable=account.key_variable or None)
+    except KeyRefusedError:
+        return None

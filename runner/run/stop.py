@@ -55,7 +55,7 @@ def _ungrouped() -> Iterator[None]:
 
 async def _watch_deadline(control: Control, seconds: float) -> None:
     await anyio.sleep(seconds)
-    control.end(ExitCode.TRY_AGAIN, f"the deadline of {round(seconds, 1):g} s has passed; run again to go on")
+    control.end(ExitCode.TRY_AGAIN, "the deadline has passed; run again to go on")
 
 
 async def _watch_signals(control: Control) -> None:

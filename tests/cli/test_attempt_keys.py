@@ -12,7 +12,7 @@ from runner.cli.attempt_keys import group_by_key
 from runner.cli.fetching import services
 from runner.cli.options import ServiceOptions
 from runner.errors import ExitCode
-from runner.http.access import ApiKey
+from runner.http.access import NO_KEY, ApiKey
 from runner.json_value import JsonValue
 from runner.ledger.caps import Caps
 from runner.ledger.database import open_for_writing
@@ -22,6 +22,7 @@ from runner.ledger.states import Reason, TaskState
 from runner.project import Project, init_project
 from runner.providers.account import Account
 from runner.providers.mesh import MESH
+from runner.providers.openai import OPENAI
 from runner.providers.place import Place
 from tests.support.ledger_rows import SENT, task
 
@@ -36,14 +37,21 @@ class Shop:
     project: Project
     ledger: Ledger
 
-    def accepted(self, number: int, key: str, *facts: dict[str, JsonValue], origin: str = ELSEWHERE) -> str:
+    def accepted(
+        self,
+        number: int,
+        key: str,
+        *facts: dict[str, JsonValue],
+        origin: str = ELSEWHERE,
+        account: str = "",
+    ) -> str:
         """A task that was accepted under `key` in a run whose sessions know these facts; its attempt."""
         run = RunRow(
             f"run{number}", "a.yaml", "a", "d" * 64, "", "2026-11-21+00:00", "mesh", origin, 1000.0 + number
         )
         plain = replace(task(number), origin=origin)
         print_ = ApiKey(key).fingerprint(self.ledger.salt)
-        intent = Intent(f"{number:032x}", Reason.RUN, "mesh", print_, None, "b" * 64, 999.0)
+        intent = Intent(f"{number:032x}", Reason.RUN, account or "mesh", print_, None, "b" * 64, 999.0)
         with self.ledger.transaction():
             self.ledger.begin_run(run)
             for at, fact in enumerate(facts):
@@ -96,6 +104,16 @@ def test_a_variable_that_is_not_set_is_named_with_what_waits_for_it(shop: Shop) 
         "1 task cannot be looked up: no API key for mesh: ACME_KEY not set",
         "1 task cannot be looked up: no API key for mesh: MESHAPI_API_KEY and MESHAPI_TOKEN not set",
     ]
+
+
+def test_a_server_without_a_key_is_asked_as_the_account_speaks_to_it(shop: Shop) -> None:
+    """All such accounts have one fingerprint, and each a dialect of its own."""
+    server = "http://gpu-box:8000/v1"
+    gpu = Account("gpu", OPENAI.dialects["vllm-omni"], base_url=server)
+    shop.accepted(1, "", origin=server, account="gpu")
+    places = [Place.at(each, shop.project, server) for each in (Account("openai", OPENAI, "", server), gpu)]
+    (group,) = group_by_key(places, shop.ledger, shop.open(), is_named_here=False)
+    assert (group.place.account, group.key) == (gpu, NO_KEY)
 
 
 def test_what_is_held_needs_no_key(shop: Shop) -> None:

@@ -119,11 +119,19 @@ def test_a_missing_key_leaves_the_tasks_of_its_account(house: House, monkeypatch
     monkeypatch.delenv("GLOBE_KEY")
     assert house.call("run", house.write("mix.yaml")) == 77
     assert "account globe: no API key for getimg: GLOBE_KEY not set" in house.err
+    assert "nothing more is submitted at globe: account globe" in house.err
     assert house.accepted == {"acme": 2, "globe": 0}
     assert house.states() == {"done": 2, "planned": 2}
     monkeypatch.setenv("GLOBE_KEY", "rsk_globe")
     assert house.call("run", "mix.yaml") == 0
     assert house.accepted == {"acme": 2, "globe": 2}
+
+
+def test_where_every_key_is_missing_each_is_named(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACME_KEY")
+    monkeypatch.delenv("GLOBE_KEY")
+    assert house.call("run", house.write("mix.yaml")) == 77
+    assert "ACME_KEY not set; account globe: no API key for getimg: GLOBE_KEY not set" in house.err
 
 
 @pytest.mark.fault(113)
@@ -137,9 +145,11 @@ def test_collect_brings_home_every_lane_whose_key_is_here(
     for server in house.servers.values():
         server.faults.clear()
     monkeypatch.delenv("ACME_KEY")
+    assert house.call("collect") == 77
+    assert f"globe at {house.servers['globe'].url}: 2 done" in house.out
+    assert f"acme at {house.servers['acme'].url}: 2 in flight" in house.out
     assert house.call("collect", "--output-format", "json") == 77
     told = {each["account"]: each for each in json.loads(house.out)["services"]}
-    assert told["globe"]["counts"] == {"done": 2}
     assert told["acme"]["counts"] == {"submitted": 2}
     assert "account acme" in told["acme"]["reasons"][0]
     assert house.states() == {"done": 2, "submitted": 2}
@@ -206,6 +216,120 @@ def test_a_rehearsal_ignores_the_accounts_servers_and_keys(
     monkeypatch.delenv("GLOBE_KEY")
     assert house.call("run", house.write("mix.yaml"), "--sandbox") == 0, house.err
     assert house.accepted == {"acme": 0, "globe": 0}
+
+
+@pytest.mark.fault(119)
+def test_the_key_of_an_account_of_another_job_is_refused_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the two accounts would have a budget of its own for what one key pays."""
+    acme = house.servers["acme"].url
+    text = (house.root / "callsheet.yaml").read_text(encoding="utf-8")
+    twin = f'  twin: {{provider: mesh, base_url: "{acme}", api_key_env: TWIN_KEY}}\n'
+    (house.root / "callsheet.yaml").write_text(text + twin, encoding="utf-8")
+    monkeypatch.setenv("TWIN_KEY", "rsk_acme")
+    assert house.call("run", house.write("a.yaml")) == 77
+    assert "the accounts `acme` and `twin` have the same key" in house.err
+    assert set(house.accepted.values()) == {0}
+    monkeypatch.setenv("TWIN_KEY", "rsk_twin")
+    assert house.call("run", "a.yaml") == 0
+
+
+def test_all_is_rehearsed_at_a_base_url_that_an_account_names_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the job would be real otherwise, and be paid for."""
+    monkeypatch.setenv("MESHAPI_API_KEY", "rsk_mesh")
+    monkeypatch.setenv("GETIMG_API_KEY", "rsk_getimg")
+    acme = house.servers["acme"].url
+    assert house.call("run", house.write("a.yaml"), "--base-url", acme) == 0, house.err
+    assert len(list((house.root / "rehearsal/out").glob("*.mp4"))) == 4
+    assert not (house.root / "out").exists()
+    assert house.accepted == {"acme": 4, "globe": 0}
+
+
+def test_an_account_whose_loopback_address_is_spelled_anew_is_the_same_server(house: House) -> None:
+    """What is in flight, or in doubt, is not bought once more under the other name."""
+    house.servers["acme"].faults.add(
+        Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=True, times=None),
+        Fault(where=Where.LIST, kind=Kind.HIDDEN, times=None),
+    )
+    job = house.write("a.yaml")
+    house.call("run", job, "--deadline", "2s")
+    file = house.root / "callsheet.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("127.0.0.1", "localhost"), encoding="utf-8")
+    for server in house.servers.values():
+        server.faults.clear()
+    house.call("run", job, "--deadline", "30s")
+    assert house.accepted == {"acme": 2, "globe": 2}
+    assert house.states() == {"done": 4}
+
+
+def test_what_an_account_has_in_flight_is_fetched_where_it_led_before(house: House) -> None:
+    """Where the account leads elsewhere now, its key still goes to the server that had it. Where nobody has
+    that key, `collect` says so: no paid task ends by silence.
+    """
+    down = Fault(where=Where.DOWNLOAD, kind=Kind.ANSWER, status=503, times=None)
+    house.servers["acme"].faults.add(down)
+    house.call("run", house.write("a.yaml"), "--deadline", "3s")
+    house.servers["acme"].faults.clear()
+    file = house.root / "callsheet.yaml"
+    text, acme = file.read_text(encoding="utf-8"), house.servers["acme"].url
+    file.write_text("".join(line for line in text.splitlines(True) if "acme" not in line), encoding="utf-8")
+    assert house.call("collect") == 77
+    assert f"the key that was used at {acme} is not set" in house.err
+    file.write_text(text.replace(acme, "http://127.0.0.1:9"), encoding="utf-8")
+    assert house.call("collect") == 0, house.err
+    assert house.accepted == {"acme": 2, "globe": 2}
+    assert len(list((house.root / "out").glob("*.mp4"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("account", "provider", "model"),
+    [
+        ("mesh", "mesh", "byteplus/dreamina-seedance-2-0-260128"),
+        ("ours", "getimg", "seedance-2-0"),
+        ("ours", "ark", "dreamina-seedance-2-0-260128"),
+        ("fal", "fal", "bytedance/seedance-2.0/text-to-video"),
+    ],
+)
+def test_a_person_adopts_a_generation_of_an_account(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    account: str,
+    provider: str,
+    model: str,
+) -> None:
+    """It is looked up where the account leads, with its key and by its model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OUR_KEY", "rsk_ours")
+    assert main(["-q", "init"]) == 0
+    with SandboxServer(SandboxConfig(latency=(0.0, 0.0))) as server:
+        house = House(tmp_path, {account: server}, capsys)
+        said = f'{{provider: {provider}, base_url: "{server.url}", api_key_env: OUR_KEY}}'
+        (tmp_path / "callsheet.yaml").write_text(
+            f"version: 1\naccounts:\n  {account}: {said}\n", encoding="utf-8"
+        )
+        (tmp_path / "a.yaml").write_text(
+            "version: 1\n"
+            f"models: [{{id: {model}, at: {account}}}]\n"
+            "request: {resolution: 480p, ratio: 16:9, duration: 4}\n"
+            "content: [{type: text, text: a teapot}]\n"
+            "output: out/teapot.mp4\n"
+            "run: {timeout: 1s, settle: 0s, settle_alone: 0s,"
+            " poll: {first: 20ms, min: 20ms, max: 50ms}}\n",
+            encoding="utf-8",
+        )
+        lost = {"where": Where.SUBMIT, "kind": Kind.CUT, "accept": True}
+        server.faults.add(Fault(**lost), Fault(where=Where.LIST, kind=Kind.HIDDEN, times=None))
+        house.call("run", "a.yaml")
+        (paid,) = server.tasks()
+        server.faults.clear()
+        assert house.call("reconcile", "teapot", "--adopt", paid.id) == 0, house.err
+        assert house.call("collect") == 0, house.err
+        assert house.call("run", "a.yaml") == 0
+        assert (server.accepted, house.states()) == (1, {"done": 1})
 
 
 def test_a_task_in_doubt_is_adopted_at_the_account_that_submitted_it(house: House) -> None:

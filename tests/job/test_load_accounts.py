@@ -218,6 +218,7 @@ def test_a_budget_covers_the_accounts_that_it_names() -> None:
         ("{max_usd: 1}", "budgets[0].max_usd: unknown key `max_usd`"),
         ("{where: {account: acme}}", "has neither `day` nor `month`; hint: add `month: {max_usd: 300}`"),
         ("{day: {}}", "budgets[0].day: must not be empty"),
+        ("{day: 50}", "must be keys and values, not `50`; hint: write `day: {max_usd: 50}`"),
         ("{day: {max_usd: -1}}", "must be at least 0, not `-1`"),
         ("{day: {max_tasks: 1.5}}", "must be a whole number, not `1.5`"),
         ("{day: {confirm_usd: 1}}", "unknown key `confirm_usd`"),
@@ -228,6 +229,20 @@ def test_a_mistake_in_a_budget_is_told_at_its_place(tmp_path: Path, text: str, t
     with pytest.raises(JobError) as caught:
         read(tmp_path, f"{ACME}budgets:\n  - {text}\n")
     assert told in str(caught.value)
+
+
+def test_budgets_that_are_no_list_are_told_as_one_begins(tmp_path: Path) -> None:
+    with pytest.raises(
+        JobError, match="must be a list, not keys and values; hint: begin each of them with `- `"
+    ):
+        read(tmp_path, f"{ACME}budgets: {{day: {{max_usd: 1}}}}\n")
+
+
+def test_a_window_that_is_misspelt_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(JobError) as caught:
+        read(tmp_path, f"{ACME}budgets: [{{days: {{max_usd: 1}}}}]\n")
+    (problem,) = caught.value.problems
+    assert problem.hint == "did you mean `day`?"
 
 
 def test_a_mistake_in_an_account_is_told_once(tmp_path: Path) -> None:

@@ -119,6 +119,18 @@ def test_what_one_service_lacks_is_told_and_not_sent_there(
     assert "so it is not sent" in jobs.problems(f"{HEAD}{TWO}{TEXT}{more}\nlint: {{unsupported: error}}\n")[0]
 
 
+def test_the_hint_for_a_word_that_one_service_lacks_names_all_that_have_it(jobs: JobBench) -> None:
+    """What it says can be pasted, and asks the same of each."""
+    three = TWO.replace("]", ", {id: seedance-1-0-pro-250528, at: ark, name: ark}]")
+    plan = jobs.plan(HEAD + three + TEXT + "request: {watermark: true}\n")
+
+    at = "request_at: {ark: {watermark: true}, mesh: {watermark: true}}"
+    assert [warning.hint for warning in plan.warnings] == [f"to ask ark and mesh alone: `{at}`"]
+    moved = jobs.plan(HEAD + three + TEXT + at + "\n")
+    assert moved.warnings == ()
+    assert [task.identity for task in moved.tasks] == [task.identity for task in plan.tasks]
+
+
 def test_a_field_of_one_service_alone_applies_where_it_is_known(jobs: JobBench) -> None:
     """`sound` is getimg's own name: Mesh, whose field has the common one, gets nothing, and that is told."""
     plan = jobs.plan(HEAD + TWO + TEXT + "request: {sound: true}\nlint: {audio: off}\n")
@@ -196,6 +208,18 @@ def test_a_step_merges_its_own_fields_for_a_place(jobs: JobBench) -> None:
             4,
             "two models are both called `a`",
             "write `a-getimg` instead of `a`",
+        ),
+        (
+            "models:\n- {id: m, name: mesh}\n- {id: seedance-1-0-pro, at: getimg, name: mesh}\n",
+            4,
+            "two models are both called `mesh`",
+            "write `mesh-getimg` instead of `mesh`",
+        ),
+        (
+            "models:\n- {id: seedance-1-0-pro, name: seedance/pro}\n",
+            3,
+            "must be one word without slashes",
+            "write `seedance-pro` instead of `seedance/pro`",
         ),
         (
             "models:\n- seedance-1-0-pro\n- {id: seedance-1-0-pro, at: getimg}\n",

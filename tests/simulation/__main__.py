@@ -28,6 +28,9 @@ def main() -> int:
         "--plain", action="store_true", help="only services that do not lie, as the schedules were at first"
     )
     parser.add_argument(
+        "--lanes", action="store_true", help="each in two or three lanes, with jobs side by side and budgets"
+    )
+    parser.add_argument(
         "--backend",
         type=Backend,
         choices=list(Backend),
@@ -36,22 +39,25 @@ def main() -> int:
     )
     options = parser.parse_args()
     if options.trace:
-        return _tell(options.seed, options.backend, lies=not options.plain)
+        return _tell(options)
     if options.mutants:
         return _catch_mutants()
-    return _play(options.seed, options.schedules, options.backend, lies=not options.plain)
+    return _play(options)
 
 
-def _play(first: int, count: int, backend: Backend, *, lies: bool) -> int:
-    tally, started = Tally(), time.monotonic()
-    for verdict in play_on_all_cores(first, count, backend, lies=lies):
+def _play(options: argparse.Namespace) -> int:
+    tally, started, count = Tally(), time.monotonic(), options.schedules
+    for verdict in play_on_all_cores(
+        options.seed, count, options.backend, lies=not options.plain, lanes=options.lanes
+    ):
         tally.add(verdict)
         if verdict.violations:
             print(f"seed {verdict.seed}: {'; '.join(verdict.violations)}", flush=True)
         if tally.schedules % 1000 == 0:
             print(f"{tally.schedules} of {count}", file=sys.stderr, flush=True)
+    how = f"--backend {options.backend}{' --lanes' * options.lanes}"
     for seed in sorted(tally.failed)[:5]:
-        print(f"to see it: scripts/simulate --seed {seed} --trace --backend {backend}")
+        print(f"to see it: scripts/simulate --seed {seed} --trace {how}")
     print(
         f"{tally.accepted} accepted POSTs, {tally.crashes} crashes, {tally.finished} schedules ended with"
         f" everything done, {time.monotonic() - started:.0f} s"
@@ -62,8 +68,9 @@ def _play(first: int, count: int, backend: Backend, *, lies: bool) -> int:
     return 1 if tally.failed or tally.schedules != count else 0
 
 
-def _tell(seed: int, backend: Backend, *, lies: bool) -> int:
-    verdict = replay(seed, backend, lies=lies)
+def _tell(options: argparse.Namespace) -> int:
+    seed = options.seed
+    verdict = replay(seed, options.backend, lies=not options.plain, lanes=options.lanes)
     print("\n".join(verdict.trace))
     print(f"seed {seed}: digest {verdict.digest[:16]}, {'; '.join(verdict.violations) or 'nothing wrong'}")
     return 1 if verdict.violations else 0
@@ -74,7 +81,9 @@ def _catch_mutants() -> int:
     for name in MUTANTS:
         caught = catch(name, most=MOST_FOR_A_MUTANT)
         survivors += caught is None
-        said = f"schedule {caught.schedules}: {caught.violation}" if caught else "SURVIVED"
+        said = (
+            f"schedule {caught.schedules}, seed {caught.seed}: {caught.violation}" if caught else "SURVIVED"
+        )
         print(f"{name}: {said}", flush=True)
     print(f"{len(MUTANTS)} mutants: {survivors} survived {MOST_FOR_A_MUTANT} schedules")
     return 1 if survivors else 0

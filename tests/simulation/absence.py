@@ -18,7 +18,8 @@ SEEN = 2.0
 
 def check_absence(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
     """When an attempt is taken for absent: the list had something to prove it by, and had the time."""
-    now, service, settle = anyio.current_time(), bench.service, bench.schedule.job.settle
+    now, settle = anyio.current_time(), bench.schedule.job.settle
+    service = bench.at(attempt.origin)
     mine = [row for row in _rows_of(bench, attempt) if row.at <= now]
     was_listed = any(service.is_listed(row, now - SEEN) for row in mine if row.at <= now - SEEN)
     bench.absences[attempt.id] = Absence(now, was_listed)
@@ -31,7 +32,7 @@ def check_absence(bench: Bench, ledger: Ledger, attempt: AttemptRow) -> None:
         and ledger.read.holder(attempt.origin, row.id) is not None
         and (service.is_listed(row, now) or service.is_listed(row, now - SEEN))
     ]
-    if bench.schedule.kind is Kind.HISTORY:
+    if service.kind is Kind.HISTORY:
         bench.violate("absence", f"{attempt.id[:8]} was taken for absent by a history")
     began = bench.intended.get(attempt.id, 0.0)
     if not witnesses:
@@ -55,4 +56,4 @@ def may_turn_up(bench: Bench, ledger: Ledger) -> bool:
 
 
 def _rows_of(bench: Bench, attempt: AttemptRow) -> list[Row]:
-    return [row for row in bench.service.accepted() if row.mark == attempt.body_sha256]
+    return [row for row in bench.at(attempt.origin).accepted() if row.mark == attempt.body_sha256]

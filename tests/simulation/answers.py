@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import random
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
@@ -48,16 +48,13 @@ class _Whole(httpx.AsyncByteStream):
         yield self.content
 
 
-Parts: TypeAlias = tuple[Life, Service, Weather, random.Random, Trace]
+Parts: TypeAlias = tuple[Life, Weather, random.Random, Trace]
 """What all that answers is made of."""
 
 
 class _Weathered:
-    def __init__(
-        self, life: Life, service: Service, weather: Weather, source: random.Random, trace: Trace
-    ) -> None:
+    def __init__(self, life: Life, weather: Weather, source: random.Random, trace: Trace) -> None:
         self.life = life
-        self.service = service
         self.weather = weather
         self.random = source
         self.trace = trace
@@ -77,6 +74,10 @@ class _Weathered:
 
 
 class FreeTransport(_Weathered, httpx.AsyncBaseTransport):
+    def __init__(self, *parts: *Parts, service: Service) -> None:
+        super().__init__(*parts)
+        self.service = service
+
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         fault = await self._arrive(dict(FREE_FAULTS), self.weather.free)
         self.life.count_get()
@@ -212,8 +213,11 @@ class ApiTransport(httpx.AsyncBaseTransport):
 class Files(_Weathered):
     """Downloads as a run makes them, on the simulated disk; the network alone is modelled."""
 
-    def __init__(self, *parts: *Parts, disk: FileStore, threads: Threads) -> None:
+    def __init__(
+        self, *parts: *Parts, services: Sequence[Service], disk: FileStore, threads: Threads
+    ) -> None:
         super().__init__(*parts)
+        self._services = services
         self._disk = disk
         self._threads = threads
 
@@ -241,10 +245,11 @@ class Files(_Weathered):
             case "encoded":
                 return _Sent(200, b"\x1f\x8b", {"content-encoding": "gzip"})
         now = anyio.current_time()
-        row = self.service.find(remote_id, now)
-        if row is None or now > float(url.params["until"]):
-            return _Sent(403, b"expired")
-        return self._send(headers, fault, *self.service.file(row, name))
+        for service in self._services:
+            row = service.find(remote_id, now)
+            if row is not None and now <= float(url.params["until"]):
+                return self._send(headers, fault, *service.file(row, name))
+        return _Sent(403, b"expired")
 
     def _send(self, asked: Mapping[str, str], fault: str, content: bytes, etag: str) -> _Sent:
         start, status = 0, 200

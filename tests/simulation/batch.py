@@ -64,23 +64,26 @@ class Tally:
         return f"{self.schedules} schedules, {', '.join(counts)}, {held}"
 
 
-def play_here(seeds: Iterable[int], backend: Backend = Backend.TRIO, *, lies: bool = True) -> Tally:
+def play_here(
+    seeds: Iterable[int], backend: Backend = Backend.TRIO, *, lies: bool = True, lanes: bool = False
+) -> Tally:
     """Plays the schedules of these seeds one after another."""
     tally = Tally()
     for seed in seeds:
-        tally.add(replay(seed, backend, lies=lies))
+        tally.add(replay(seed, backend, lies=lies, lanes=lanes))
     return tally
 
 
-def play_on_all_cores(first: int, count: int, backend: Backend, *, lies: bool = True) -> Iterator[Verdict]:
+def play_on_all_cores(
+    first: int, count: int, backend: Backend, *, lies: bool, lanes: bool
+) -> Iterator[Verdict]:
     """The verdicts on so many seeds from `first`, as they come."""
     # spawned, for a fork would share one directory and trio's state
     context = multiprocessing.get_context("spawn")
     pool = context.Pool(os.cpu_count() or 1)
     try:
-        yield from pool.imap_unordered(
-            partial(replay, backend=backend, lies=lies), range(first, first + count), chunksize=_AT_A_TIME
-        )
+        play = partial(replay, backend=backend, lies=lies, lanes=lanes)
+        yield from pool.imap_unordered(play, range(first, first + count), chunksize=_AT_A_TIME)
     finally:
         pool.close()
         pool.join()

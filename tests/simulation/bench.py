@@ -23,10 +23,9 @@ from runner.project import Project, init_project
 from tests.simulation.disk import Platter
 from tests.simulation.life import Killed
 from tests.simulation.schedule import JobSpec, Schedule
-from tests.simulation.service import Said, Service
+from tests.simulation.service import Row, Said, Service
 from tests.simulation.trace import Trace
 
-ORIGIN = "https://api.sim.test"
 UNBOUNDED = 1 << 30
 """Pages of a ledger whose disk has room."""
 EARLIER = "20260921T000000Z-000000"
@@ -48,10 +47,11 @@ class Absence:
 
 @dataclass(slots=True)
 class Bench:
-    """What outlives processes: the service, the disk, the ledger's image, and all that was said."""
+    """What outlives processes: the services, the disk, the ledger's image, and all that was said."""
 
     schedule: Schedule
-    service: Service
+    services: tuple[Service, ...]
+    """By lane."""
     platter: Platter
     random: random.Random
     ledger: LedgerFile
@@ -80,6 +80,22 @@ class Bench:
     @property
     def project(self) -> Project:
         return Project(root=self.platter.root, base=self.platter.root)
+
+    @property
+    def service(self) -> Service:
+        """That of the first lane."""
+        return self.services[0]
+
+    def at(self, origin: str) -> Service:
+        return next(service for service in self.services if service.origin == origin)
+
+    def accepted(self) -> list[Row]:
+        """What the services took from us."""
+        return [row for service in self.services for row in service.accepted()]
+
+    def row(self, remote_id: str | None) -> Row | None:
+        """No two services give the same id."""
+        return next((row for each in self.services for row in each.rows if row.id == remote_id), None)
 
     def violate(self, kind: str, said: str) -> None:
         self.violations.append(f"{kind}: {said}")

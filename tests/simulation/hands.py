@@ -41,7 +41,7 @@ def asked(bench: Bench, verb: Verb, ledger: Ledger) -> Resubmit | None:
 def said_of(task: TaskRow | Task) -> Said:
     """What the oracle tells requests apart by."""
     content: Any = task.request["content"]
-    return str(content[0]["text"]), task.seed, task.model
+    return task.origin, str(content[0]["text"]), task.seed, task.model
 
 
 def settle_held(bench: Bench, hand: Hand) -> None:
@@ -49,7 +49,7 @@ def settle_held(bench: Bench, hand: Hand) -> None:
     if hand is Hand.NONE:
         return
     ledger = Ledger(bench.open_ledger())
-    by_mark = {row.mark: row for row in bench.service.accepted() if row.at <= anyio.current_time()}
+    by_mark = {row.mark: row for row in bench.accepted() if row.at <= anyio.current_time()}
     for one in list(unclear_tasks(ledger.read)):
         if one.attempt.state is not TaskState.HELD:
             continue

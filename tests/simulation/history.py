@@ -19,10 +19,10 @@ from runner.media.video import MediaFacts
 from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
-from tests.simulation.bench import EARLIER, KEY, ORIGIN, Bench
+from tests.simulation.bench import EARLIER, KEY, Bench
 from tests.simulation.clips import video
 from tests.simulation.kinds import PROVIDERS, read
-from tests.simulation.service import START, Row
+from tests.simulation.service import ORIGIN, START, Row
 
 AGO = 600.0
 """Simulated seconds before the schedule begins."""

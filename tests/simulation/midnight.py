@@ -1,8 +1,9 @@
-"""A zone in which midnight comes soon after a schedule begins, and again after its clocks are put back."""
+"""Zones in which midnight comes soon after a schedule begins, and whose clocks are put back then."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
 
 from tests.simulation.service import START
 
@@ -40,3 +41,5 @@ class TwoMidnights(tzinfo):
 
 
 ZONE = TwoMidnights()
+BERLIN = ZoneInfo("Europe/Berlin")
+"""Midnight, then clocks that are put back, then a midnight that ends the month."""

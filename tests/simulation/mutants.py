@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,12 +19,13 @@ from runner.http.answers import Answer
 from runner.http.paid import Failure, PaidRequests
 from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
 from runner.job.model import RunPolicy
+from runner.job.project_file import Window, WindowCap
 from runner.lane import evidence, reconcile, scan, submit
 from runner.lane.evidence import Belief, Finding, Unclear, Witness, witness
 from runner.lane.late import Lookback
 from runner.lane.reconcile import Case
 from runner.lane.scan import Scanner
-from runner.ledger.caps import Caps
+from runner.ledger.caps import Budgets, Caps
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Echoes, Spend
 from runner.ledger.states import Basis, Reason, Resolution
@@ -37,9 +39,10 @@ from runner.run.webhook import Hints
 from runner.store import download
 from runner.store import files as store_files
 from runner.store.files import FileStore
+from runner.times import local_day
 from tests.simulation import process
 from tests.simulation.kinds import ENDED, Kind
-from tests.simulation.schedule import SETTLE_ALONE, Schedule, Shape, daily, draw
+from tests.simulation.schedule import SETTLE_ALONE, Schedule, Shape, daily, draw, side_by_side
 from tests.simulation.service import ListFault
 from tests.simulation.simulate import play
 
@@ -55,17 +58,16 @@ class Catch:
     violation: str
 
 
-def catch(name: str, *, most: int) -> Catch | None:
-    """Plays schedules with the mutant `name`, at most so many: those of consecutive seeds for which the
-    safeguard is there.
+def catch(name: str, *, most: int, first: int = 0) -> Catch | None:
+    """Plays schedules with the mutant `name`, at most so many.
+
+    They are those of consecutive seeds, from `first` on, for which the safeguard is there.
     """
     played = 0
-    for seed in itertools.count():
-        schedule = draw(seed)
+    for seed in itertools.count(first):
+        schedule = schedule_of(name, seed)
         if name in _IS_FOR and not _IS_FOR[name](schedule):
             continue
-        if name == "no cap of a day":
-            schedule = daily(schedule)
         with MUTANTS[name]():
             verdict = play(schedule)
         played += 1
@@ -74,6 +76,14 @@ def catch(name: str, *, most: int) -> Catch | None:
         if played == most:
             return None
     return None
+
+
+def schedule_of(name: str, seed: int) -> Schedule:
+    """The schedule of a seed as it is played against the mutant `name`."""
+    if name in _IN_LANES:
+        return side_by_side(seed)
+    schedule = draw(seed)
+    return daily(schedule) if name in _DAILY and schedule.job.cap is not None else schedule
 
 
 @contextmanager
@@ -307,6 +317,16 @@ def _forgetful_of(cap: str) -> Mutant:
     return lambda: patch.object(Caps, "check", checking)
 
 
+def _no_cap_where(is_forgotten: Callable[[WindowCap], bool]) -> Mutant:
+    check = Budgets.check
+
+    def checking(budgets: Budgets, cap: WindowCap, *rest: Any) -> None:
+        if not is_forgotten(cap):
+            check(budgets, cap, *rest)
+
+    return lambda: patch.object(Budgets, "check", checking)
+
+
 @contextmanager
 def _renamed_over_unlinked() -> Iterator[None]:
     """The ledger is told of a version that was never linked, and the new take goes over the old one."""
@@ -370,8 +390,47 @@ MUTANTS: Mapping[str, Mutant] = {
     "no cap on tasks": _forgetful_of("max_tasks"),
     "no cap in dollars": _forgetful_of("max_micros"),
     "no cap of a day": lambda: patch.object(Ledger, "_check_budgets", lambda *_: None),
+    "no cap of a month": _no_cap_where(lambda cap: cap.window is Window.MONTH),
+    "no cap of an account": _no_cap_where(lambda cap: bool(cap.where.account)),
+    "no cap in the project's own days": lambda: patch.object(
+        Budgets, "day", lambda _, at: local_day(at, UTC)
+    ),
 }
 """By the names under the table of docs/reference/faults.md, and those of the caps."""
+
+
+CATCHING: Mapping[str, int] = {
+    "no durable intent": 20,
+    "retry on timeout": 29,
+    "retry on 500": 38,
+    "no settle time": 77,
+    "adopt by seed alone": 33,
+    "believe a tag never seen echoed": 116,
+    "a window too narrow": 10,
+    "a counter as attempt id": 12,
+    "no lock": 11,
+    "rename without fsync": 11,
+    "a webhook taken as truth": 1,
+    "redirects followed": 88,
+    "id not synced": 18,
+    "absence without a witness": 36,
+    "an early witness taken for a late one": 275,
+    "an undecided value taken for evidence": 2198,
+    "belief that one other value does not end": 116,
+    "absence that no cap counts": 275,
+    "404s that end a paid task": 54,
+    "no cap on tasks": 87,
+}
+"""Seeds of schedules that catch a mutant, so that no others have to be played each time."""
+
+_DAILY = frozenset({"no cap of a day"})
+_IN_LANES = frozenset(
+    {
+        "no cap of a month",
+        "no cap of an account",
+        "no cap in the project's own days",
+    }
+)
 
 
 def _lies_by(*lies: str) -> Callable[[Schedule], bool]:
@@ -411,5 +470,8 @@ _IS_FOR: Mapping[str, Callable[[Schedule], bool]] = {
     "no cap on tasks": lambda schedule: schedule.job.max_tasks is not None,
     "no cap in dollars": lambda schedule: schedule.job.max_usd is not None,
     "no cap of a day": lambda schedule: schedule.job.cap is not None,
+    "no cap of a month": lambda schedule: any(cap.window is Window.MONTH for cap in schedule.caps),
+    "no cap of an account": lambda schedule: any(cap.where.account for cap in schedule.caps),
+    "no cap in the project's own days": lambda schedule: bool(schedule.caps),
 }
 """The schedules for which a safeguard is there; without an entry any will do."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sqlite3
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import anyio
 
-from runner.errors import BusyError, ExitCode, StateError, UsageError
+from runner.errors import BusyError, CallsheetError, ExitCode, StateError, UsageError
 from runner.http.access import Access
 from runner.http.free import FreeRequests
 from runner.http.paid import PaidRequests
@@ -21,14 +23,15 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
+from runner.run.finish import RunResult
 from runner.run.lock import project_lock
-from runner.run.prepare import prepare_run
-from runner.run.run import Order, collect_all
+from runner.run.prepare import Prepared, prepare_run
+from runner.run.run import Order, collect_all, run_jobs
 from runner.run.session import Tools
 from runner.run.webhook import Hints
 from tests.simulation.absence import check_absence
 from tests.simulation.answers import ApiTransport, Files, FreeTransport
-from tests.simulation.bench import KEY, ORIGIN, UNBOUNDED, Bench, job_of
+from tests.simulation.bench import KEY, UNBOUNDED, Bench, job_of
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.hands import asked
 from tests.simulation.kinds import CLIENTS, PROVIDERS
@@ -38,7 +41,6 @@ from tests.simulation.schedule import ProcessSpec, Verb
 from tests.simulation.service import START
 from tests.simulation.submits import SubmitNetwork
 from tests.simulation.weather import CALM
-from tests.support.run_bench import run_one
 
 LONGEST = 14 * 3600.0
 """Simulated seconds in which every process must have ended: far more than any of its own bounds."""
@@ -145,7 +147,7 @@ def _say(bench: Bench, error: BaseException) -> ExitCode:
 
 
 async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, tuple[str, ...]]:
-    ledger = Ledger(bench.ledger, budgets=bench.schedule.job.budgets())
+    ledger = Ledger(bench.ledger, budgets=bench.schedule.budgets)
     weather, started = spec.weather, anyio.current_time()
 
     def wall() -> float:
@@ -166,40 +168,44 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
                 if attempt.resolution in ("absent", "confirmed") and attempt.id not in bench.absences:
                     check_absence(bench, ledger, attempt)
         if name == "task.submitted":
-            holder = ledger.read.holder(ORIGIN, fields["remote_id"])
+            row = bench.row(fields["remote_id"])
+            assert row is not None
+            holder = ledger.read.holder(row.origin, row.id)
             assert holder is not None
-            bench.submitted[holder.id] = fields["remote_id"]
-            bench.service.told.append(fields["remote_id"])
+            bench.submitted[holder.id] = row.id
+            bench.at(row.origin).told.append(row.id)
 
     hints = Hints("https://hooks.sim.test", b"simulated") if bench.schedule.job.webhook else None
     threads = InlineThreads(life)
     machine = Machine(wall=wall, random=random_of(bench), threads=threads)
-    parts = (life, bench.service, weather, bench.random, bench.trace)
-    access = Access(ORIGIN, KEY)
+    parts = (life, weather, bench.random, bench.trace)
     disk = SimulatedDisk(
         bench.platter,
         lambda: (life.step(), life.check())[0],
         lambda: weather.full_disk is not None and weather.full_disk.holds(anyio.current_time() - started),
     )
-    paid = Transport(tls=_TLS, network_backend=SubmitNetwork(*parts))
-    async with (
-        open_client(ApiTransport(paid, FreeTransport(*parts))) as client,
-        anyio.create_task_group() as nursery,
-    ):
-        lane = LaneTools(
-            account=PROVIDERS[bench.schedule.kind].name,
-            origin=ORIGIN,
-            key_hash=KEY.fingerprint(ledger.salt),
-            provider=PROVIDERS[bench.schedule.kind],
-            client=CLIENTS[bench.schedule.kind](
-                PaidRequests(access, client), FreeRequests(access, client, wall=wall), wall=wall
-            ),
-            is_loopback=False,
-        )
+    async with contextlib.AsyncExitStack() as stack, anyio.create_task_group() as nursery:
+        lanes: dict[str, LaneTools] = {}
+        for service in bench.services:
+            paid = Transport(tls=_TLS, network_backend=SubmitNetwork(*parts, service=service))
+            client = await stack.enter_async_context(
+                open_client(ApiTransport(paid, FreeTransport(*parts, service=service)))
+            )
+            access = Access(service.origin, KEY)
+            lanes[service.kind] = LaneTools(
+                account=service.kind,
+                origin=service.origin,
+                key_hash=KEY.fingerprint(ledger.salt),
+                provider=PROVIDERS[service.kind],
+                client=CLIENTS[service.kind](
+                    PaidRequests(access, client), FreeRequests(access, client, wall=wall), wall=wall
+                ),
+                is_loopback=False,
+            )
         tools = Tools(
             project=bench.project,
             commits=Commits(ledger, threads),
-            fetch=Files(*parts, disk=disk, threads=threads),
+            fetch=Files(*parts, services=bench.services, disk=disk, threads=threads),
             files=disk,
             machine=machine,
             observe=observe,
@@ -213,7 +219,7 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
         if spec.rival_after is not None:
             nursery.start_soon(_rival, bench, spec.rival_after)
         try:
-            return await _do(bench, spec, Order(tools, {lane.account: lane}, deadline=spec.deadline), ledger)
+            return await _do(bench, spec, Order(tools, lanes, deadline=spec.deadline), ledger)
         finally:
             nursery.cancel_scope.cancel()
 
@@ -223,25 +229,38 @@ async def _do(
 ) -> tuple[ExitCode, tuple[str, ...]]:
     tools = order.tools
     if spec.verb is Verb.COLLECT:
-        (result,) = await collect_all([order])
-        return result.exit_code, result.reasons
-    job = job_of(bench.schedule.job_of(spec))
+        # as the command does: each lane by itself
+        lanes = [replace(order, lanes={account: lane}) for account, lane in order.lanes.items()]
+        return _ending(await collect_all(lanes))
     resubmit = asked(bench, spec.verb, ledger)
-    prepared = prepare_run(
-        job,
-        project=tools.project,
-        reader=ledger.read,
-        origins={job.provider.name: ORIGIN},
-        date=None,
-        run=ledger.read.latest_run() if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
-        now=tools.machine.wall(),
-        source=tools.machine.random,
-        resubmit=resubmit,
-        agree=lambda _edits: spec.accepts_edits,
-    )
-    RunFolder(tools.project, prepared.run.id).make(job.copy)
-    result = await run_one(replace(order, prepared=prepared))
-    return result.exit_code, result.reasons
+    prepared: list[Prepared] = []
+    for job in map(job_of, bench.schedule.jobs_of(spec)):
+        ready = prepare_run(
+            job,
+            project=tools.project,
+            reader=ledger.read,
+            origins=bench.schedule.origins,
+            date=None,
+            run=ledger.read.latest_run() if spec.verb in (Verb.RESUME, Verb.RETRY) else None,
+            now=tools.machine.wall(),
+            source=tools.machine.random,
+            resubmit=resubmit,
+            agree=lambda _edits: spec.accepts_edits,
+        )
+        RunFolder(tools.project, ready.run.id).make(job.copy)
+        prepared.append(ready)
+    orders = [replace(order, prepared=ready.beside(prepared)) for ready in prepared]
+    return _ending(await run_jobs(orders))
+
+
+def _ending(results: Sequence[RunResult | CallsheetError]) -> tuple[ExitCode, tuple[str, ...]]:
+    """One exit code for all, as the command line gives, and the reasons."""
+    for result in results:
+        if isinstance(result, CallsheetError):
+            raise result
+    ended = [result for result in results if isinstance(result, RunResult)]
+    reasons = tuple(reason for result in ended for reason in result.reasons)
+    return ExitCode.first([result.exit_code for result in ended]), reasons
 
 
 async def _call_back(bench: Bench, hints: Hints) -> None:
@@ -249,7 +268,7 @@ async def _call_back(bench: Bench, hints: Hints) -> None:
     while True:
         await anyio.sleep(bench.random.uniform(1, 5))
         now = anyio.current_time()
-        waiting = [row for row in bench.service.accepted() if row.id not in bench.called]
+        waiting = [row for row in bench.accepted() if row.id not in bench.called]
         for row in waiting:
             if now >= row.done_at:
                 bench.called.add(row.id)

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import tzinfo
 from enum import StrEnum
 
 from runner.job.model import Budget, OnAmbiguous, RunPolicy
@@ -13,8 +14,8 @@ from runner.job.project_file import Where, Window, WindowCap
 from runner.ledger.caps import Budgets
 from runner.money import MICROS
 from tests.simulation.kinds import Kind
-from tests.simulation.midnight import ZONE
-from tests.simulation.service import Dates, Echo, Habits, ListFault
+from tests.simulation.midnight import BERLIN, ZONE
+from tests.simulation.service import ORIGIN, Dates, Echo, Habits, ListFault
 from tests.simulation.weather import CALM, Weather, storm
 
 SETTLE_ALONE = 12
@@ -93,13 +94,25 @@ class JobSpec:
     """Of the service that it names."""
     thing: str = "teapot"
     """What the prompts are about: a person may edit it."""
-    is_daily: bool = False
-    """The caps are those of the project for each day, not the job's."""
+    folder: str = "out"
+    usd: int = 0
+    """What each task costs where no cap needs it; 0: nobody says."""
+    lanes: tuple[Kind, ...] = ()
+    """The kinds of the further services that it names: each makes the same tasks."""
 
     @property
     def cap(self) -> int | None:
-        """How many tasks a run, or a day, may pay for."""
+        """How many tasks a run may pay for."""
         return self.max_tasks if self.max_usd is None else self.max_usd
+
+    @property
+    def max_micros(self) -> int | None:
+        return None if self.max_usd is None else self.max_usd * MICROS
+
+    @property
+    def price(self) -> int:
+        """Dollars for each task, 0 where the job file tells none."""
+        return self.usd or int(self.max_usd is not None)
 
     def text(self) -> str:
         """The job file, but for `run` and `budget`: few texts, and each is read once."""
@@ -118,10 +131,15 @@ class JobSpec:
         }[self.shape]
         take = "sample" if self.shape is Shape.SAMPLES else "seed"
         last_frame = ", return_last_frame: true" if self.last_frame else ""
+        models = [f"byteplus/{model}", "byteplus/seedance-1-0-pro-fast"][: self.models]
+        if self.lanes:
+            models = [f"{{id: {models[0]}, at: {at}, name: {at}}}" for at in (self.kind, *self.lanes)]
+        folder = f"{self.folder}/{'${{ model }}/' if len(models) > 1 else ''}"
         lines = [
             "version: 1",
+            f"name: {self.folder}" if self.folder != "out" else "",
             *provider,
-            f"models: [{', '.join((f'byteplus/{model}', 'byteplus/seedance-1-0-pro-fast')[: self.models])}]",
+            f"models: [{', '.join(models)}]",
             takes,
             f"matrix: {{shot: [{', '.join(f'shot{number}' for number in range(shots))}]}}",
             f"request: {{resolution: 480p, ratio: 16:9, duration: 4{last_frame}}}",
@@ -129,8 +147,8 @@ class JobSpec:
             "  - type: text",
             f"    text: the {self.thing} in ${{{{ shot }}}}",
             *(_AFTER if self.shape is Shape.CHAIN else ()),
-            *(() if self.max_usd is None else ("price: {usd_per_task: 1}",)),
-            f"output: out/{'${{ model }}/' if self.models > 1 else ''}${{{{ shot }}}}-${{{{ {take} }}}}.mp4",
+            *((f"price: {{usd_per_task: {self.price}}}",) if self.price else ()),
+            f"output: {folder}${{{{ shot }}}}-${{{{ {take} }}}}.mp4",
         ]
         return "\n".join(lines) + "\n"
 
@@ -145,16 +163,7 @@ class JobSpec:
         )
 
     def budget(self) -> Budget:
-        return Budget() if self.is_daily else Budget(max_tasks=self.max_tasks, max_micros=self._max_micros)
-
-    def budgets(self) -> Budgets:
-        """Those of the project."""
-        cap = WindowCap("budgets[0].day", Where(), Window.DAY, self._max_micros, self.max_tasks)
-        return Budgets(ZONE, (cap,)) if self.is_daily else Budgets()
-
-    @property
-    def _max_micros(self) -> int | None:
-        return None if self.max_usd is None else self.max_usd * MICROS
+        return Budget(max_tasks=self.max_tasks, max_micros=self.max_micros)
 
 
 class Verb(StrEnum):
@@ -213,7 +222,15 @@ class Schedule:
     processes: tuple[ProcessSpec, ...]
     foreign: tuple[Foreign, ...]
     has_history: bool = False
-    """Whether the project has a task of this model from before (history.py)."""
+    """Whether the project has a task of this model from before (history.py), in the first lane."""
+    others: tuple[Habits, ...] = ()
+    """Of the services of the further lanes."""
+    beside: JobSpec | None = None
+    """A second job, in the same lanes, that every `run` works on beside the first."""
+    caps: tuple[WindowCap, ...] = ()
+    """Those of the project."""
+    zone: tzinfo = ZONE
+    """Whose days and months those are."""
 
     @property
     def kind(self) -> Kind:
@@ -223,9 +240,33 @@ class Schedule:
     def has_edits(self) -> bool:
         return any(process.is_edited for process in self.processes)
 
-    def job_of(self, process: ProcessSpec) -> JobSpec:
-        """The job as its file says when this process starts."""
-        return replace(self.job, thing=EDITED) if process.is_edited else self.job
+    def jobs_of(self, process: ProcessSpec) -> list[JobSpec]:
+        """The jobs as their files say when this process starts."""
+        first = replace(self.job, thing=EDITED) if process.is_edited else self.job
+        return [first] if self.beside is None else [first, self.beside]
+
+    def job_said(self, prompt: str) -> JobSpec:
+        """The job that a prompt is from."""
+        return self.beside if self.beside is not None and self.beside.thing in prompt else self.job
+
+    @property
+    def places(self) -> list[tuple[Kind, str, Habits]]:
+        """The services by lane: kind, origin, habits."""
+        further = zip(self.job.lanes, self.others, strict=True)
+        lanes = [(kind, f"https://{kind}.sim.test", habits) for kind, habits in further]
+        return [(self.kind, ORIGIN, self.habits), *lanes]
+
+    @property
+    def origins(self) -> dict[str, str]:
+        return {kind.value: origin for kind, origin, _ in self.places}
+
+    @property
+    def has_caps(self) -> bool:
+        return self.job.cap is not None or bool(self.caps)
+
+    @property
+    def budgets(self) -> Budgets:
+        return Budgets(self.zone, self.caps)
 
 
 _KINDS: Mapping[int, Kind] = {1: Kind.TEXT, 3: Kind.INPUT, 6: Kind.HISTORY}
@@ -348,9 +389,10 @@ class Sky(StrEnum):
 
 
 def sky(schedule: Schedule) -> Sky:
-    if not schedule.habits.lies:
+    services = [habits for _, _, habits in schedule.places]
+    if not any(habits.lies for habits in services):
         return Sky.PLAIN
-    return Sky.HONEST if schedule.habits.is_list_honest else Sky.LYING
+    return Sky.HONEST if all(habits.is_list_honest for habits in services) else Sky.LYING
 
 
 def _lying(schedule: Schedule, source: random.Random) -> Schedule:
@@ -515,4 +557,51 @@ def _foreign(source: random.Random, job: JobSpec, habits: Habits) -> tuple[Forei
 
 def daily(schedule: Schedule) -> Schedule:
     """The same with its caps as those of each day, in a zone where midnight comes twice."""
-    return replace(schedule, job=replace(schedule.job, is_daily=True))
+    job = schedule.job
+    cap = WindowCap("budgets[0].day", Where(), Window.DAY, job.max_micros, job.max_tasks)
+    return replace(schedule, job=replace(job, max_tasks=None, max_usd=None, usd=job.price), caps=(cap,))
+
+
+def side_by_side(seed: int) -> Schedule:
+    """The schedule of a seed in two or three lanes, with a second job in half of them.
+
+    Most have caps of days and months, of the project or of one account.
+    """
+    schedule, source = draw(seed), random.Random(f"lanes {seed}")
+    job = schedule.job
+    kinds = source.sample([kind for kind in Kind if kind is not job.kind], source.choice((1, 1, 2)))
+    job = replace(job, tasks=min(job.tasks, 4), models=1, usd=1, lanes=tuple(kinds))
+    schedule = replace(
+        schedule, job=job, others=tuple(_habits_beside(schedule, source) for _ in kinds), zone=BERLIN
+    )
+    if source.random() < 0.5:
+        beside = replace(job, thing="kettle", folder="more", usd=2, max_tasks=None, max_usd=None)
+        # the other verbs are for one job
+        verbs = (Verb.RUN, Verb.COLLECT)
+        processes = tuple(
+            one if one.verb in verbs else replace(one, verb=Verb.RUN) for one in schedule.processes
+        )
+        schedule = replace(schedule, beside=beside, processes=processes)
+    if source.random() < 0.7:
+        job = replace(job, max_tasks=None, max_usd=None)
+        caps = tuple(_window(source, number, schedule) for number in range(source.choice((1, 2, 3))))
+        schedule = replace(schedule, job=job, caps=caps)
+    return schedule
+
+
+def _habits_beside(schedule: Schedule, source: random.Random) -> Habits:
+    """Those of a service in a further lane."""
+    # two clocks ahead at once hide a paid row for ever (docs/explanation/simulation.md)
+    habits = replace(_habits(source, schedule.job), edge_skew=0.0)
+    other = replace(schedule, habits=habits)
+    return _lying(other, source).habits if source.random() < 0.3 else habits
+
+
+def _window(source: random.Random, number: int, schedule: Schedule) -> WindowCap:
+    window = source.choice((Window.DAY, Window.DAY, Window.MONTH))
+    account = source.choice(("", "", *schedule.origins))
+    most = source.randint(1, schedule.job.tasks * (2 if account else 4))
+    path = f"budgets[{number}].{window}"
+    if source.random() < 0.5:
+        return WindowCap(path, Where(account), window, max_tasks=most)
+    return WindowCap(path, Where(account), window, max_micros=most * MICROS)

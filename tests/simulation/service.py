@@ -17,8 +17,12 @@ from typing import Any
 from tests.simulation.clips import Label, last_frame, video
 from tests.simulation.kinds import TEXT_TAG, Kind
 
-START = 1_790_000_000.0
-"""Unix seconds of the service's clock, and of the right wall clock, at simulated time 0."""
+START = 1_824_933_000.0
+"""Unix seconds of the service's clock, and of the right wall clock, at simulated time 0: ten minutes
+before the midnight after which Berlin puts its clocks back, on the last day of a month."""
+
+ORIGIN = "https://api.sim.test"
+"""Of the service in a schedule's first lane."""
 
 TAG_FIELD = "execution_expires_after"
 DEFAULT_TAG_FIELD = 172_800
@@ -33,8 +37,8 @@ NEVER = (math.inf, math.inf)
 _ECHOED = ("resolution", "ratio", "duration", "generate_audio")
 
 
-Said = tuple[str, int | None, str]
-"""What the oracle tells requests apart by: prompt, seed and model."""
+Said = tuple[str, str, int | None, str]
+"""What the oracle tells requests apart by: origin, prompt, seed and model."""
 
 
 class Echo(StrEnum):
@@ -156,7 +160,7 @@ class Habits:
 
 @dataclass(slots=True)
 class Row:
-    """One accepted generation. `owner` is OURS or another project's name."""
+    """One accepted generation. `owner` is OURS or another project's name; ids are of one service alone."""
 
     id: str
     owner: str
@@ -176,6 +180,7 @@ class Row:
     lost: tuple[float, float] = NEVER
     is_lost_in_list: bool = False
     odd: Odd | None = None
+    origin: str = ORIGIN
 
     @property
     def model(self) -> str:
@@ -191,7 +196,7 @@ class Row:
 
     @property
     def said(self) -> Said:
-        return self.prompt, self.seed, self.model
+        return self.origin, self.prompt, self.seed, self.model
 
     @property
     def label(self) -> Label:
@@ -203,6 +208,7 @@ class Service:
     habits: Habits
     random: random.Random
     kind: Kind = Kind.PAGES
+    origin: str = ORIGIN
     rows: list[Row] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     """Ids that a process has made durable and said so."""
@@ -218,7 +224,7 @@ class Service:
             start = done_at + draw.uniform(0, 40)
             regress = (start, start + draw.uniform(1, 60))
         row = Row(
-            id=f"t-{number:05d}{draw.getrandbits(24):06x}",
+            id=f"{'t' if self.origin == ORIGIN else self.kind}-{number:05d}{draw.getrandbits(24):06x}",
             owner=owner,
             request=dict(request),
             at=at,
@@ -230,6 +236,7 @@ class Service:
             fails=draw.random() < habits.fails,
             regress=regress,
             mark=mark,
+            origin=self.origin,
         )
         if habits.forgets and draw.random() < habits.forgets:
             row.forgotten_at = done_at + draw.uniform(0, 60)

@@ -6,7 +6,7 @@ import gc
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -19,9 +19,10 @@ from runner.lane.control import Control
 from runner.ledger.states import TaskState
 from runner.media import video
 from runner.plan.plan import Plan, make_plan
+from runner.plan.task import Task
 from runner.run import prepare, stop
 from tests.simulation.absence import may_turn_up
-from tests.simulation.bench import ORIGIN, Bench, clean_folder, empty_image, job_of, ledger_of
+from tests.simulation.bench import Bench, clean_folder, empty_image, job_of, ledger_of
 from tests.simulation.checks import check_between, check_end, check_exit
 from tests.simulation.disk import Platter
 from tests.simulation.hands import settle_held
@@ -30,7 +31,17 @@ from tests.simulation.kinds import PLUGINS, PROVIDERS
 from tests.simulation.loops import Backend
 from tests.simulation.loops import run as run_loop
 from tests.simulation.process import Ended, live
-from tests.simulation.schedule import Foreign, ProcessSpec, Schedule, Shape, Sky, Verb, draw, sky
+from tests.simulation.schedule import (
+    Foreign,
+    ProcessSpec,
+    Schedule,
+    Shape,
+    Sky,
+    Verb,
+    draw,
+    side_by_side,
+    sky,
+)
 from tests.simulation.service import START, Service
 from tests.simulation.trace import Trace
 from tests.simulation.weather import CALM
@@ -68,9 +79,9 @@ def play(schedule: Schedule, backend: Backend = Backend.TRIO) -> Verdict:
         return run_loop(backend, schedule.seed, _play, schedule)
 
 
-def replay(seed: int, backend: Backend = Backend.TRIO, *, lies: bool = True) -> Verdict:
+def replay(seed: int, backend: Backend = Backend.TRIO, *, lies: bool = True, lanes: bool = False) -> Verdict:
     """The verdict on the schedule of a seed."""
-    return play(draw(seed, lies=lies), backend)
+    return play(side_by_side(seed) if lanes else draw(seed, lies=lies), backend)
 
 
 @contextmanager
@@ -109,17 +120,21 @@ async def _play(schedule: Schedule) -> Verdict:
     root = clean_folder()
     bench = Bench(
         schedule=schedule,
-        service=Service(schedule.habits, random.Random(f"service {schedule.seed}"), schedule.kind),
+        services=tuple(
+            Service(habits, random.Random(f"service {schedule.seed}{number or ''}"), kind, origin)
+            for number, (kind, origin, habits) in enumerate(schedule.places)
+        ),
         platter=Platter(root),
         random=random.Random(f"processes {schedule.seed}"),
         ledger=ledger_of(empty_image()),
         trace=Trace(root),
     )
-    plan = plan_of(schedule, schedule.processes[0])
+    plan = plans_of(schedule, schedule.processes[0])[0]
     if schedule.has_history:
         give_history(bench, plan)
     for foreign in schedule.foreign:
         _submit_foreign(bench, plan, foreign)
+    tasks = plan.tasks
     states: dict[str, TaskState] = {}
     steps: list[int] = []
     crashes = 0
@@ -129,20 +144,20 @@ async def _play(schedule: Schedule) -> Verdict:
         settle_held(bench, spec.hand)
         states = _standing(bench)
         ended = await live(bench, spec)
-        plan = plan_of(schedule, spec)
-        states = _check(bench, plan, ended, states, spec.verb)
+        tasks = tasks_of(schedule, spec)
+        states = _check(bench, tasks, ended, states, spec.verb)
         steps.append(ended.steps)
         crashes += ended.exit_code is None
     last = schedule.processes[-1]
     has_said_so = ended.exit_code is not None and last.verb is not Verb.COLLECT and last.accepts_edits
     for number in range(CALM_RUNS):
-        if (number or has_said_so) and _is_settled(bench, plan, ended):
+        if (number or has_said_so) and _is_settled(bench, tasks, ended):
             break
         await anyio.sleep(min(60.0 * 4**number, LONGEST_PAUSE))
         ended = await live(bench, ProcessSpec(weather=CALM, is_edited=last.is_edited))
-        states = _check(bench, plan, ended, states, Verb.RUN)
-    plans = [plan_of(schedule, one) for one in {spec.is_edited: spec for spec in schedule.processes}.values()]
-    held = check_end(bench, bench.reader(), plan, plans, ended)
+        states = _check(bench, tasks, ended, states, Verb.RUN)
+    edited = [task for spec in schedule.processes for task in tasks_of(schedule, spec)]
+    held = check_end(bench, bench.reader(), tasks, edited, ended)
     bench.ledger.close()
     return Verdict(
         seed=schedule.seed,
@@ -151,7 +166,7 @@ async def _play(schedule: Schedule) -> Verdict:
         digest=bench.trace.digest,
         trace=tuple(bench.trace.lines),
         steps=tuple(steps),
-        accepted=sum(row.at >= 0 for row in bench.service.accepted()),
+        accepted=sum(row.at >= 0 for row in bench.accepted()),
         beyond=len(bench.beyond),
         sky=sky(schedule),
         has_history=schedule.has_history,
@@ -161,10 +176,10 @@ async def _play(schedule: Schedule) -> Verdict:
 
 
 def _check(
-    bench: Bench, plan: Plan, ended: Ended, before: dict[str, TaskState], verb: Verb
+    bench: Bench, tasks: Sequence[Task], ended: Ended, before: dict[str, TaskState], verb: Verb
 ) -> dict[str, TaskState]:
     ledger = bench.reader()
-    check_exit(bench, ledger, plan, ended, verb)
+    check_exit(bench, ledger, tasks, ended, verb)
     return check_between(bench, ledger, before)
 
 
@@ -172,11 +187,13 @@ def _standing(bench: Bench) -> dict[str, TaskState]:
     return {attempt.id: attempt.state for attempt in bench.reader().read.in_state(*TaskState)}
 
 
-def _is_settled(bench: Bench, plan: Plan, ended: Ended) -> bool:
+def _is_settled(bench: Bench, tasks: Sequence[Task], ended: Ended) -> bool:
     """Whether a further process would find nothing to do."""
-    identities = [task.identity for task in plan.tasks]
+    identities = [task.identity for task in tasks]
     states = [attempt.state for attempt in bench.reader().read.latest(identities).values()]
-    has_all = len(states) == len(identities) or ended.exit_code is ExitCode.REFUSED
+    # a cap of a day lets more through on the next one
+    is_refused = ended.exit_code is ExitCode.REFUSED and not bench.schedule.caps
+    has_all = len(states) == len(identities) or is_refused
     return (
         has_all
         and all(state.is_terminal or state is TaskState.HELD for state in states)
@@ -195,9 +212,16 @@ def _make_plan(job: Job, *, origins: Mapping[str, str], run_date: RunDate, began
     return replace(_PLANS[key], job=job, began=began)
 
 
-def plan_of(schedule: Schedule, process: ProcessSpec) -> Plan:
-    job = job_of(schedule.job_of(process))
-    return _make_plan(job, origins={job.provider.name: ORIGIN}, run_date=RunDate.today(START))
+def plans_of(schedule: Schedule, process: ProcessSpec) -> list[Plan]:
+    """By job."""
+    return [
+        _make_plan(job_of(spec), origins=schedule.origins, run_date=RunDate.today(START))
+        for spec in schedule.jobs_of(process)
+    ]
+
+
+def tasks_of(schedule: Schedule, process: ProcessSpec) -> tuple[Task, ...]:
+    return tuple(task for plan in plans_of(schedule, process) for task in plan.tasks)
 
 
 def _submit_foreign(bench: Bench, plan: Plan, foreign: Foreign) -> None:

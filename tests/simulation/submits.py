@@ -38,10 +38,10 @@ class SubmitNetwork(httpcore.AsyncNetworkBackend):
     def __init__(
         self,
         life: Life,
-        service: Service,
         weather: Weather,
         source: random.Random,
         trace: Trace,
+        service: Service,
     ) -> None:
         self.life = life
         self.service = service

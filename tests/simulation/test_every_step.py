@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -38,6 +39,8 @@ BASES = {
     ),
 }
 PARTS = 4
+EACH_TIME = ("two seeds", "an edit")
+"""The others are evidence."""
 
 EDITS = {
     "an edit": (ProcessSpec(), ProcessSpec(is_edited=True)),
@@ -46,8 +49,12 @@ EDITS = {
 }
 
 
+def _marked(names: Iterable[str]) -> list[object]:
+    return [name if name in EACH_TIME else pytest.param(name, marks=pytest.mark.evidence) for name in names]
+
+
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("name", _marked(BASES))
 def test_a_crash_at_any_step_costs_nothing(name: str, part: int) -> None:
     """Steps are task switches and touches of the disk; together the parts take every one of them."""
     base = BASES[name]
@@ -65,7 +72,7 @@ def test_a_crash_at_any_step_costs_nothing(name: str, part: int) -> None:
 
 @pytest.mark.fault(83)
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("name", EDITS)
+@pytest.mark.parametrize("name", _marked(EDITS))
 def test_a_crash_at_any_step_of_an_edit_loses_neither_take(name: str, part: int) -> None:
     """The last process dies; what follows brings the job to what its file says."""
     job = replace(JOB, last_frame="frames" in name)

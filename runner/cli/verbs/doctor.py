@@ -303,7 +303,7 @@ def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:
             key = place.find_key(environment)
         except CallsheetError as error:
             # of the accounts that are named, a machine may hold the keys of some
-            if account.key_variable and isinstance(error, KeyRefusedError):
+            if (account.key_variable or len(named) > 1) and isinstance(error, KeyRefusedError):
                 yield _warning(account.name, error.message, error.hint)
             else:
                 yield _wrong(account.name, error)

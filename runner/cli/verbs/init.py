@@ -19,6 +19,7 @@ from runner.ledger.read import LedgerReader
 from runner.project import PROJECT_FILE, Project, find_project, init_project
 from runner.providers import BUILT_IN, DEFAULT, every, find
 from runner.resources import schema_path
+from runner.spelling import did_you_mean
 
 _JOB_SUFFIXES = {".yaml", ".yml"}
 _JOB_SCHEMA = "job"
@@ -43,7 +44,7 @@ project: "%(project)s"            # this project's ledger has the same id
 # accounts:                    # names for keys; each provider is an account of its own name
 #   acme: {provider: %(default)s, api_key_env: ACME_KEY, rate: 60/min, labels: {client: acme}}
 #   gpu: {provider: %(server)s, base_url: "http://gpu-box:8000%(path)s", dialect: %(dialect)s}
-#   %(tagged)s: {tag: %(tag)s}     # of a provider that knows several
+#   %(tagged)s: {tag: %(tag)s}     # the request field that marks our submits
 #
 # budgets:                     # never more than this, over all jobs and runs
 #   - {month: {max_usd: 900, max_tasks: 3000}}
@@ -196,10 +197,9 @@ def _shipped(name: str) -> Path:
     try:
         return schema_path(name) if known is None else known.schema_file
     except FileNotFoundError as error:
-        requests = " and ".join(f"{each}-request" for each in every())
-        raise UsageError(
-            f"no schema `{name}`", hint=f"the schemas are job, project, manifest, {requests}"
-        ) from error
+        names = ["job", "project", "manifest", *(f"{each}-request" for each in every())]
+        hint = did_you_mean(name, names) or f"the schemas are {', '.join(names)}"
+        raise UsageError(f"no schema `{name}`", hint=hint) from error
 
 
 def _write_schema(name: str, target: Path) -> None:

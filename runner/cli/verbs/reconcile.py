@@ -16,10 +16,11 @@ from runner.cli import console
 from runner.cli.attempt_keys import key_for
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
+from runner.cli.fetching import services
 from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import accounts_here, choose_place, choose_places, task_words
+from runner.cli.place import choose_place, task_words
 from runner.cli.reconcile_walk import CHOICES, choices_for, evidence_lines, walk
 from runner.cli.runs import reading
 from runner.cli.task_list import shown_word
@@ -41,7 +42,6 @@ from runner.plan.words import TaskWords
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, connect, find
-from runner.providers.account import Account
 from runner.providers.base import Generation, RemoteTask
 from runner.providers.place import Place
 from runner.redact import printable
@@ -138,9 +138,13 @@ def _settle(
             ledger.recover(time.time())
         one = find_unclear(ledger.read, words, answer)
         if remote_id is not None:
-            account = _account_of(one, project, service)
-            at = choose_places({account.name: account}, project, service)[account.name]
-            _check_adoption(ledger, one, remote_id, at, is_sure=is_sure)
+            provider = find(one.task.provider)
+            if provider is None:
+                raise UsageError(
+                    f"{one.task.name}: the provider `{one.task.provider}` is not installed",
+                    hint="install the plug-in that brings it",
+                )
+            _check_adoption(ledger, one, remote_id, project, service, is_sure=is_sure)
         with ledger.transaction():
             record_answer(ledger, one, answer, time.time(), remote_id=remote_id)
     console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
@@ -248,32 +252,29 @@ def _tell_next(
         console.next_step(line, why)
 
 
-def _account_of(one: UnclearTask, project: Project, service: ServiceOptions) -> Account:
-    """The account that the task was submitted by, or its provider's own one where that is gone.
-
-    Raises UsageError.
-    """
-    if account := accounts_here(project, service).get(one.attempt.account):
-        return account
-    provider = find(one.task.provider)
-    if provider is None:
-        raise UsageError(
-            f"{one.task.name}: the provider `{one.task.provider}` is not installed",
-            hint="install the plug-in that brings it",
-        )
-    return Account(provider.name, provider)
-
-
-def _check_adoption(ledger: Ledger, one: UnclearTask, remote_id: str, place: Place, *, is_sure: bool) -> None:
+def _check_adoption(
+    ledger: Ledger,
+    one: UnclearTask,
+    remote_id: str,
+    project: Project,
+    service: ServiceOptions,
+    *,
+    is_sure: bool,
+) -> None:
     """Raises CallsheetError where the generation is not, or not surely, that of the task."""
-    if one.attempt.origin != place.origin:
+    there = [
+        each
+        for each in services(project, service)
+        if each.places[0].provider.name == one.task.provider and each.places[0].origin == one.attempt.origin
+    ]
+    if not there:
         raise UsageError(
-            f"{one.task.name} was submitted to {one.attempt.origin}, not to {place.origin}",
-            hint="give the --base-url (or --sandbox) of that run",
+            f"{one.task.name} was submitted to {one.attempt.origin}, where no account leads now",
+            hint="give the --base-url (or --sandbox) of that run, or its account in callsheet.yaml",
         )
-    key = key_for(place, ledger, one.attempt)
+    place, key = key_for(there[0].places, ledger, one.attempt, is_named_here=there[0].is_named_here)
+    remote = RemoteTask(remote_id, one.attempt.model)
     with served([place]) as access:
-        remote = RemoteTask(remote_id, one.task.model)
         generation = anyio.run(_look, place, access(place, key), remote)
     conflict = check_adoptable(ledger.read, one, place.provider, generation)
     if conflict and not is_sure:

@@ -388,7 +388,8 @@ def _make_ready(work: Work, options: RunOptions, ledger: Ledger, others: Sequenc
     `others` are ready before it: where one makes another take for its path, it is refused.
     """
     loaded = work.loaded
-    keys = find_keys(loaded.places, loaded.environment, loaded.job.api_key_env)
+    named = loaded.job.project_file.accounts.values()
+    keys = find_keys(loaded.places, loaded.environment, loaded.job.api_key_env, named=named)
     prepared = _prepare(work, options, ledger)
     _check_paths(prepared, [each.prepared for each in others])
     shown = work_of(prepared, loaded.place.project)

@@ -15,6 +15,7 @@ from runner.cli.common_options import common_options
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import here
 from runner.cli.runs import nothing_yet, reading
+from runner.errors import UsageError
 from runner.json_value import JsonValue
 from runner.ledger.rows import Spend, SpendBy, SpendDays, SpendRow
 from runner.plural import count
@@ -69,6 +70,8 @@ def spend(since: str, until: str, by: str | None, service: ServiceOptions, outpu
       callsheet spend --by label.client --since 2026-11-01 --until 2026-11-30
       callsheet spend --by account --output-format csv > november.csv
     """
+    if since and until and until < since:
+        raise UsageError(f"no day is from {since} up to {until}", hint=f"--since {until} --until {since}")
     project = here(service)
     days, label = SpendDays(since, until), (by or "").partition("label.")[2]
     group = None if by is None else SpendBy.LABEL if label else SpendBy(by)

@@ -239,6 +239,15 @@ class TestAccounts:
         assert studio.call("doctor") == ExitCode.DONE
         assert "STUDIO_KEY not set" in studio.out
 
+    def test_the_missing_key_of_a_services_own_account_is_a_warning_beside_others(
+        self, studio: VerbBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("ARK_API_KEY", raising=False)
+        mine = f"studio: {{provider: getimg, base_url: '{server.url}', api_key_env: STUDIO_KEY}}"
+        self.name(studio, mine, "ark: {tag: safety_identifier}")
+        assert studio.call("doctor") == ExitCode.DONE, studio.out
+        assert "warning  ark" in studio.out
+
     def test_a_key_may_stand_in_the_env_file(
         self, studio: VerbBench, monkeypatch: pytest.MonkeyPatch
     ) -> None:

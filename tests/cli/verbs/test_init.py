@@ -92,6 +92,17 @@ def test_schema_write_puts_it_beside_the_jobs_and_prints_the_line_that_finds_it(
     assert (tmp_path / "jobs" / name).read_bytes() == schema_path("job").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("projct", "did you mean `project`?"), ("xyz", "the schemas are job, project, ")],
+)
+def test_a_schema_that_is_none_is_told_with_those_that_are(
+    name: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["schema", name]) == 2
+    assert hint in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("target", ["", "schemas.json"])
 def test_schema_write_takes_a_directory_or_a_file(target: str, tmp_path: Path) -> None:
     assert main(["schema", "manifest", "--write", str(tmp_path / target)]) == 0

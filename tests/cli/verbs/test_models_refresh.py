@@ -88,6 +88,31 @@ def test_the_sandboxes_are_asked_and_written_and_a_second_time_nothing_is_new(
     assert not (root / LOCK_FILE).exists()
 
 
+@pytest.mark.parametrize("named", ["studio: {provider: mesh, api_key_env: STUDIO_KEY, ", "mesh: {"])
+def test_an_account_of_the_project_file_is_asked_where_it_says(
+    named: str, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MESHAPI_BASE_URL", raising=False)
+    monkeypatch.delenv("FAL_KEY", raising=False)
+    if named.startswith("studio"):
+        monkeypatch.delenv("MESHAPI_API_KEY")
+        monkeypatch.setenv("STUDIO_KEY", "rsk_studio")
+
+    def script(peer: Any) -> None:
+        while request := peer.read_request():
+            server.requests.append(request)
+            peer.send(answer(200, {"data": [{"id": ID, "pricing": {}}]}))
+
+    server: WireServer
+    with serve(script) as server:
+        (root / "callsheet.yaml").write_text(
+            f"version: 1\naccounts:\n  {named}base_url: '{server.origin}'}}\n"
+        )
+        assert refresh(capsys)[0] == 0
+    assert len(server.requests) == 1
+    assert ID in load_models_lock(root).services["mesh"].models
+
+
 def test_new_gone_and_changed_are_told(
     root: Path, service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,6 +121,13 @@ def test_a_date_that_is_none_is_a_wrong_option(root: Path) -> None:
     assert main(["spend", "--since", "yesterday"]) == ExitCode.USAGE
 
 
+def test_days_in_the_wrong_order_are_a_wrong_option_that_says_the_right_one(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["spend", "--since", "2026-11-30", "--until", "2026-11-01"]) == ExitCode.USAGE
+    assert "--since 2026-11-01 --until 2026-11-30" in capsys.readouterr().err
+
+
 def test_plan_tells_the_estimate_in_text_and_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = write_job(root, PRICED)
     assert main(["plan", job]) == 0
