@@ -65,7 +65,7 @@ def served(places: Iterable[Place]) -> Iterator[Callable[[Place, ApiKey], Access
         for place in rehearsed[:1]:
             store = place.project.state_dir / "sandbox"
             store.mkdir(mode=0o700, exist_ok=True)
-            # the first that is no built-in one, where there is any
+            # the first that is not built in, if there is one
             names = dict.fromkeys(each.provider.name for each in rehearsed)
             config = SandboxConfig(
                 provider=next((name for name in names if name not in BUILT_IN), next(iter(names))),

@@ -46,7 +46,7 @@ class Work:
 
 
 def together(works: Sequence[Work]) -> Work:
-    """All of them as one. Each has caps of its own, so none is left to show."""
+    """All of them as one. Each has its own caps, so no cap is shown."""
     if len(works) == 1:
         return works[0]
 

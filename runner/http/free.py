@@ -42,7 +42,7 @@ _SLOWEST_UPLOAD = 32_768.0
 
 
 class FreeRequests:
-    """Requests to one origin with its key, none of which costs anything."""
+    """Requests to one origin with its key; they cost nothing."""
 
     def __init__(
         self,

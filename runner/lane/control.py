@@ -26,8 +26,7 @@ MOST_DEFECTS = 5
 
 _FRAMES = 8
 _LONGEST_TEXT = 300
-_HOLDS_BACK = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE, ExitCode.REFUSED})
-"""What a stop for one of these has kept from being sent is all that is wrong."""
+_ANOTHER_TRY = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE})
 
 
 @dataclass(slots=True, eq=False)
@@ -97,7 +96,7 @@ class Control:
             self._reasons.append(reason)
 
     def forgive(self) -> None:
-        """Everything is done all the same: what only kept something from being submitted kept nothing."""
+        """Everything is done all the same: what only asked for another try means nothing any more."""
         self.conditions -= self.passing.keys()
         self._reasons = [reason for reason in self._reasons if reason not in self.passing.values()]
 
@@ -118,7 +117,7 @@ class Control:
             self.observe("run.submitting_stopped", told)
 
     def _note_stop(self, code: ExitCode, reason: str) -> None:
-        if code in _HOLDS_BACK and code not in self.conditions:
+        if code in _ANOTHER_TRY and code not in self.conditions:
             self.passing.setdefault(code, reason)
         self.condition(code, reason)
 

@@ -51,11 +51,3 @@ async def test_a_budget_stops_each_lane_that_it_covers_whoever_meets_it(
     for each in (job, later):
         assert (each.may_submit, each.conditions) == (True, {ExitCode.REFUSED})
         assert each.reasons == ("no money is left",)
-
-
-async def test_a_budget_that_held_nothing_back_means_nothing_once_all_is_done() -> None:
-    (acme, *_), job = gates(), control()
-    acme.join(job)
-    acme.reach(CapReachedError("no money is left", where=Where()))
-    job.forgive()
-    assert (job.conditions, job.reasons) == (set(), ())

@@ -79,7 +79,7 @@ _LACKS: Final[Mapping[str, frozenset[str]]] = {
     "1.5": frozenset({"task", "bitrate_mode", "end_user_id"}),
 }
 _DEFAULT_RESOLUTION = "720p"
-"""Of the Seedance models. It is no default of the schema: other models have others."""
+"""Of the Seedance models. It is not a default of the schema: other models have others."""
 _VERSION = re.compile(r"seedance[-/]v?([0-9.]+)(?:/|$)")
 
 
