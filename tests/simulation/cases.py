@@ -108,10 +108,10 @@ CASES: Mapping[str, Case] = {
     "two wrong clocks": Case(
         _clock_of_the_intent_believed,
         Schedule(
-            97,
+            66,
             replace(_JOB, shape=Shape.SEEDS),
             Habits(clock_skew=-7200.0),
-            (ProcessSpec(weather=Weather(submits=0.8, free=0.3)),),
+            (ProcessSpec(weather=Weather(submits=0.9, free=0.6)),),
             (),
         ),
     ),
