@@ -122,7 +122,7 @@ def test_the_installed_command_validates_the_first_job(elsewhere: Path, tmp_path
     assert checked.stderr.startswith("next: callsheet plan jobs/hello.yaml"), checked.stderr
 
 
-@pytest.mark.parametrize("source", ["wheel", "sdist"])
+@pytest.mark.parametrize("source", ["wheel", pytest.param("sdist", marks=pytest.mark.evidence)])
 def test_what_is_installed_runs_the_quickstart(
     source: str, elsewhere: Path, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_its_own_tests_pass_where_its_wheel_is_installed(python: Path, tmp_path:
     assert ran.returncode == 0, ran.stdout
 
 
+@pytest.mark.evidence
 def test_a_run_that_is_killed_and_run_again_has_paid_for_each_task_once(
     python: Path, project: Path, sandbox: str
 ) -> None:
@@ -147,6 +148,7 @@ def test_a_run_that_is_killed_and_run_again_has_paid_for_each_task_once(
     assert stats(sandbox)["accepted"] == 3
 
 
+@pytest.mark.evidence
 def test_it_is_rehearsed_as_a_built_in_provider_is(python: Path, project: Path) -> None:
     ran = call(python, project, "run", "shots.yaml", "--sandbox")
     assert ran.returncode == 0, ran.stderr

@@ -7,13 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.docs.fragment import put_into
 from tests.docs.pages import ROOT, Block, Page, all_pages, played_pages, read_page
 from tests.docs.player import KINDS, REASONS, PageError, Player, make_project
 
 
-@pytest.mark.parametrize("page", played_pages(), ids=lambda page: page.name)
+def _weighed(page: Page) -> ParameterSet:
+    """How-tos are many, and each starts a dozen processes."""
+    marks = [pytest.mark.evidence] if page.name.startswith("docs/how-to/") else []
+    return pytest.param(page, marks=marks, id=page.name)
+
+
+@pytest.mark.parametrize("page", map(_weighed, played_pages()))
 def test_a_page_does_what_it_says(page: Page, shell: Mapping[str, str], tmp_path: Path) -> None:
     Player(page, make_project(tmp_path), shell).play()
 

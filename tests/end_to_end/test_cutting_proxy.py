@@ -41,6 +41,7 @@ content: [{type: text, text: A paper boat}]
 """
 
 
+@pytest.mark.evidence
 @pytest.mark.fault(8)
 @pytest.mark.fault(24)
 @pytest.mark.parametrize(

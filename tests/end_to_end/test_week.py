@@ -95,6 +95,7 @@ def test_the_machine_reboots_in_mid_run(film: ProcessBench) -> None:
     assert (film.server.accepted, film.most_paid()) == (6, 1)
 
 
+@pytest.mark.evidence
 @pytest.mark.parametrize("body", ["<html>503 Service Unavailable</html>", None], ids=["edge", "service"])
 def test_the_service_answers_503_for_hours(film: ProcessBench, body: str | None) -> None:
     """Each night ends in time and may go on by itself; no more is unclear than there are submit slots."""

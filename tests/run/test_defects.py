@@ -215,6 +215,7 @@ async def test_what_a_person_sent_again_still_lays_claim_to_its_first_row(
         assert held.tag in ledger.read.open_tags(held.origin)
 
 
+@pytest.mark.evidence
 async def test_a_case_that_stays_open_to_evidence_is_not_scanned_for_ever(
     tmp_path: Path,
 ) -> None:

@@ -77,6 +77,7 @@ def with_examples(
     return document
 
 
+@pytest.mark.evidence
 @pytest.mark.parametrize(
     ("document", "path", "request_body", "excluded"),
     [
