@@ -20,7 +20,7 @@ def _weighed(page: Page) -> ParameterSet:
     return pytest.param(page, marks=marks, id=page.name)
 
 
-@pytest.mark.parametrize("page", map(_weighed, played_pages()))
+@pytest.mark.parametrize("page", [_weighed(page) for page in played_pages()])
 def test_a_page_does_what_it_says(page: Page, shell: Mapping[str, str], tmp_path: Path) -> None:
     Player(page, make_project(tmp_path), shell).play()
 
