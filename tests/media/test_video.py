@@ -191,6 +191,7 @@ def made_with(
     ) as file:
         video = file.add_stream(codec, rate=rate, options={"g": "10", "x265-params": "log-level=none"})
         video.width, video.height, video.pix_fmt = 130, 98, "yuv420p"
+        video.codec_context.thread_count = 1
         audio = file.add_stream("aac", rate=48_000, layout="mono") if sound else None
         for number in range(frames):
             frame = av.VideoFrame(130, 98, "yuv420p")

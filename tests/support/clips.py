@@ -58,6 +58,8 @@ def make_other(folder: Path, muxer: str, codec: str) -> bytes:
     path = folder / f"clip.{muxer}"
     with av.open(str(path), "w", format=muxer) as container:
         video = container.add_stream(codec, rate=25)
+        # the threads of a WebM encoder may wait for each other in a loop, for minutes on a busy machine
+        video.codec_context.thread_count = 1
         video.width, video.height = 64, 48
         video.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
         for index in range(25):
