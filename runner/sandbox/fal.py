@@ -171,8 +171,9 @@ class _Fal(MeshRoutes):
     async def submit(self, request: Request) -> Response:
         model, query = request.path_params["model"].strip("/"), request.query_params
         given = await _Submit(self, model, query.get("fal_webhook")).create(request)
-        for name, value in _request_id().items():
-            given.headers.setdefault(name, value)
+        if given.headers.get("content-type") == "application/json":  # a page of the edge has none
+            for name, value in _request_id().items():
+                given.headers.setdefault(name, value)
         return given
 
     def urls(self, model: str, task_id: str) -> dict[str, str]:
