@@ -296,7 +296,10 @@ class TestAccounts:
         (verbs.root / "rehearsal").mkdir(exist_ok=True)
         sent = {"model": "seedance-v1-pro", "prompt": "A boat", "duration": 4}
         with connect(server, self.KEY) as client:
-            client.post("/v2/videos/generations", json=sent)
+            made = client.post("/v2/videos/generations", json=sent).json()
+            # it is charged once it is made
+            while client.get(f"/v2/videos/generations/{made['id']}").json()["status"] == "pending":
+                pass
         with (
             locked_ledger(find_project(verbs.root).rehearsal(), wait=0) as ledger,
             ledger.transaction(),
