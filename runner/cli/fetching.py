@@ -142,7 +142,7 @@ def services(project: Project, service: ServiceOptions) -> list[Service]:
 
 
 def _at(account: Account, origin: str, project: Project, *, trust_env: bool) -> Place:
-    """An account where it, or one that is no longer named, led before."""
+    """The place of `account` at an earlier origin: its own, or that of an account that is no longer named."""
     if urlsplit(origin).path or not account.provider.base_path:
         account = replace(account, base_url=origin)
     return Place.at(account, project, origin, trust_env=trust_env)

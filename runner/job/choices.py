@@ -77,7 +77,7 @@ def read_models(nodes: Iterable[Node], accounts: Mapping[str, Account]) -> Check
 
 
 def providers_of(models: Iterable[ModelChoice], accounts: Mapping[str, Account]) -> tuple[Provider, ...]:
-    """Those at which the models are asked, each once; the job's own where there are no models."""
+    """The providers of the models, each once; the job's own provider if there are no models."""
     names = dict.fromkeys(choice.account for choice in models) or [next(iter(accounts))]
     return tuple(dict.fromkeys(accounts[name].provider for name in names))
 

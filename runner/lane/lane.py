@@ -36,7 +36,7 @@ class LaneTools:
 
     `origin` is the API's as identities name it (`sandbox` for a rehearsal in process, whose port changes).
     `key_hash` is salted; it tells keys apart, no more. Only an API on loopback (`is_loopback`) may have its
-    results there. `refusal` says that there is no key: nothing is asked then.
+    results there. `refusal` is set where the key is missing; no request is sent then.
     """
 
     account: str

@@ -117,8 +117,9 @@ class Budgets:
         )
 
     def check(self, cap: WindowCap, day: str, spent: Spend, next_micros: int | None) -> None:
-        """Raises CapReachedError where a task that is expected to cost so much, in micros, may not follow in
-        the cap's window, of which `spent` is taken.
+        """Raises CapReachedError if the next task, expected to cost `next_micros`, would pass the cap.
+
+        `spent` is what the cap's window has used so far.
         """
         reached = _why_reached(cap.max_tasks, cap.max_micros, spent, next_micros)
         if reached is None:

@@ -209,7 +209,7 @@ class Body:
 
 def read_rows(rows: JsonValue, read: Callable[[JsonValue], Generation]) -> tuple[tuple[Generation, ...], int]:
     """The rows of a list, and how many `read` refused with a ProviderError: each may be a task that was paid
-    for. Raises ProviderError where there is no list.
+    for. Raises ProviderError if `rows` is not a list.
     """
     if not isinstance(rows, list):
         raise ProviderError(Trouble.UNAVAILABLE, "the answer holds no list")

@@ -140,11 +140,11 @@ class Dialect:
 
     `path` is where submits go, after the origin. `words` are common words that have another name here, and
     `forms` the fields, by their own names, whose values have another form. `composed` are common words that
-    are no fields, of which `request` makes others, and `hear` makes them again. `flex_field` is where `flex`
-    asks for the slow, cheap tier, `last_frame_field` where true asks for the last frame; both are empty where
-    that cannot be asked. `own_fields` are fields of the service's own that `refuse_request` reads.
-    `address_schemes` begin addresses that the service knows beside https. `reads_flags`: a setting in a
-    prompt, such as `--dur 5`, is obeyed, so it goes around the request.
+    have no field here: `request` makes other fields from them, and `hear` turns those back. `flex_field` is
+    where `flex` asks for the slow, cheap tier, `last_frame_field` where true asks for the last frame; both
+    are empty where that cannot be asked. `own_fields` are fields of the service's own that `refuse_request`
+    reads. `address_schemes` begin addresses that the service knows beside https. `reads_flags`: a setting in
+    a prompt, such as `--dur 5`, is obeyed, so it goes around the request.
     """
 
     path: str = ""
@@ -184,7 +184,7 @@ class Dialect:
     def request(self, fields: Request, content: Content) -> Request:
         """The request of one cell: its model and fields, and its content items. Raises CannotSayError.
 
-        The fields have their own names and values here, but for the words that are `composed`.
+        `fields` have the service's own names and values, except the words that are `composed`.
         """
         # the tasks of a plan share the items that no cell changes
         return {**fields, "content": [*content]}

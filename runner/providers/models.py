@@ -67,14 +67,15 @@ class ModelFamily:
     video again; None where nobody says, and a seed is sent then. `audio_default` is None where it is not
     known; `audio_alone`: whether sound may be the only input. `final_resolutions` are those of a final
     that is made of a draft. `frames_fix_ratio`: with a first frame the ratio is `adaptive`. `needs_image`:
-    there is no video from text alone. `heic`: whether such images are taken, and heif. `image_sides` are the
-    least and the most pixels of an image's side, `image_ratios` the least and the most of its width by its
-    height, None where no limit is known. `adaptive_needs_image`: the ratio `adaptive` is that of an image,
-    and without one it is refused. `reference_*` are the most of each kind, 0 for none, and `most_references`
-    of all together; `reference_resolutions` the sizes that they allow; `reference_seconds` how long a video
-    or sound is at least, and all of a kind together at most. `least_billed`: with video among the inputs, a
-    length in seconds and the seconds that are billed for it at least. `prices` by resolution, empty where
-    there is no public figure in US dollars. `lacks` are the service's own fields that are not taken.
+    the family makes no video from text alone. `heic`: whether such images are taken, and heif. `image_sides`
+    are the least and the most pixels of an image's side, `image_ratios` the least and the most of its width
+    by its height, None where no limit is known. `adaptive_needs_image`: the ratio `adaptive` is that of an
+    image, and without one it is refused. `reference_*` are the most of each kind, 0 for none, and
+    `most_references` of all together; `reference_resolutions` the sizes that they allow; `reference_seconds`
+    how long a video or sound is at least, and all of a kind together at most. `least_billed`: with video
+    among the inputs, a length in seconds and the seconds that are billed for it at least. `prices` are by
+    resolution; empty if no price in US dollars is public. `lacks` are the service's own fields that are not
+    taken.
     """
 
     name: str

@@ -19,7 +19,7 @@ _USED_UP = ("SetLimitExceeded", "QuotaExceeded")
 
 SUBMITS = (
     *(AnswerRule(85, "429: a limit that passes by itself", (429,), *AGAIN, code=code) for code in _PASSING),
-    # one code for four quotas, of which only the number of queued tasks falls by itself
+    # four quotas share this code; only the one on queued tasks frees itself
     AnswerRule(85, "429: too many tasks are queued", (429,), *AGAIN, code="QuotaExceeded", message="queu"),
     *(AnswerRule(86, "429: a quota is used up", (429,), *MONEY_STOPS, code=code) for code in _USED_UP),
     *(AnswerRule(87, "403: the account is overdue", (403,), *MONEY_STOPS, code=code) for code in _OVERDUE),
