@@ -5,7 +5,6 @@ It has no list and no idempotency key, so an ambiguous submit cannot be reconcil
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
@@ -83,8 +82,7 @@ class GetimgClient(Client):
 
     async def spent(self, since: float, until: float) -> str:
         """What the project was charged, over all of its keys; both moments count. Raises ProviderError."""
-        # a service tells its time in whole seconds: what was charged in the last one counts too
-        moments = [(name, iso_time(at)) for name, at in (("start", since), ("end", math.ceil(until) + 1))]
+        moments = [(name, iso_time(at)) for name, at in (("start", since), ("end", until))]
         return _dollars(read_object(await self.free.get(COSTS_PATH, moments)), "total_cost")
 
 
