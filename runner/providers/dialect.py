@@ -143,8 +143,9 @@ class Dialect:
     have no field here: `request` makes other fields from them, and `hear` turns those back. `flex_field` is
     where `flex` asks for the slow, cheap tier, `last_frame_field` where true asks for the last frame; both
     are empty where that cannot be asked. `own_fields` are fields of the service's own that `refuse_request`
-    reads. `address_schemes` begin addresses that the service knows beside https. `reads_flags`: a setting in
-    a prompt, such as `--dur 5`, is obeyed, so it goes around the request.
+    reads. `address_schemes` begin addresses that the service knows beside https. `text_fields` hold the
+    prompts; a service without them has them among its items. `reads_flags`: a setting in a prompt, such as
+    `--dur 5`, is obeyed, so it goes around the request.
     """
 
     path: str = ""
@@ -152,6 +153,7 @@ class Dialect:
     flex_field: str = ""
     last_frame_field: str = ""
     items_field: str = "content"
+    text_fields: tuple[str, ...] = ()
     own_fields: tuple[str, ...] = ()
     address_schemes: tuple[str, ...] = ()
     reads_flags: bool = False
@@ -209,6 +211,9 @@ class Dialect:
 
     def texts(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
         """The texts that the pictures are made from, each with its place."""
+        for name in self.text_fields:
+            if isinstance(written := request.get(name), str):
+                yield (name,), written
         content = request.get("content")
         for number, item in enumerate(content if isinstance(content, (list, tuple)) else ()):
             text = item.get("text") if isinstance(item, dict) else None

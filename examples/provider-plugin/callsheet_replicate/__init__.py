@@ -26,7 +26,9 @@ REPLICATE: Final = Provider(
     key_variables=("REPLICATE_API_TOKEN",),
     url_variable="REPLICATE_BASE_URL",
     folder=Path(__file__).parent,
-    dialect=ReplicateDialect(words={"ratio": "aspect_ratio"}, items_field="reference_images"),
+    dialect=ReplicateDialect(
+        words={"ratio": "aspect_ratio"}, items_field="reference_images", text_fields=("prompt",)
+    ),
     make_client=client_of("callsheet_replicate.client:ReplicateClient"),
     # no limit of a body is documented, and files go by uploads, which end below 100 MB
     limits=ServiceLimits(

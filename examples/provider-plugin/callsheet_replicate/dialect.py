@@ -86,11 +86,6 @@ class ReplicateDialect(Dialect):
         # 720p of every model that is known here
         return asked._replace(items=items, resolution=asked.resolution or "720p")
 
-    def texts(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
-        prompt = request.get("prompt")
-        if isinstance(prompt, str):
-            yield ("prompt",), prompt
-
     def urls(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
         yield from ((path, url) for _, path, url in _media(request))
 

@@ -33,6 +33,7 @@ FAL: Final = Provider(
     url_variable="FAL_BASE_URL",
     folder=Path(__file__).parent,
     dialect=FalDialect(
+        text_fields=("prompt",),
         words={"ratio": "aspect_ratio", "safety_identifier": "end_user_id", "callback_url": "fal_webhook"},
         forms={"aspect_ratio": ADAPTIVE, "duration": AUTO},
         items_field="image_urls",

@@ -129,11 +129,6 @@ class FalDialect(Dialect):
         is_default = asked.resolution is None and _VERSION.search(asked.model) is not None
         return asked._replace(resolution=_DEFAULT_RESOLUTION) if is_default else asked
 
-    def texts(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
-        prompt = request.get("prompt")
-        if isinstance(prompt, str):
-            yield ("prompt",), prompt
-
     def urls(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
         for name in _FIELDS.values():
             for path in _paths(request, name):

@@ -20,6 +20,7 @@ GETIMG: Final = Provider(
     url_variable="GETIMG_AI_BASE_URL",
     folder=Path(__file__).parent,
     dialect=GetimgDialect(
+        text_fields=("prompt",),
         path="/v2/videos/generations",
         words={"ratio": "aspect_ratio", "generate_audio": "sound"},
         items_field="images",

@@ -42,11 +42,6 @@ class GetimgDialect(Dialect):
             request["images"] = images
         return request
 
-    def texts(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
-        prompt = request.get("prompt")
-        if isinstance(prompt, str):
-            yield ("prompt",), prompt
-
     def urls(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
         images = request.get("images")
         for number, image in enumerate(images if isinstance(images, (list, tuple)) else ()):

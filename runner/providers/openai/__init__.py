@@ -29,6 +29,7 @@ def _speaking(server: Server) -> Provider:
         keyed_files=True,
         folder=Path(__file__).parent,
         dialect=VideosDialect(
+            text_fields=("prompt", "negative_prompt"),
             path="/videos",
             words={"duration": "seconds", **server.words},
             items_field=FIRST,

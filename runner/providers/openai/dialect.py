@@ -122,12 +122,6 @@ class VideosDialect(Dialect):
                 heard["resolution"], heard["ratio"] = resolution, ratio
         return heard
 
-    def texts(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
-        for name in ("prompt", "negative_prompt"):
-            text = request.get(name)
-            if isinstance(text, str):
-                yield (name,), text
-
     def urls(self, request: Mapping[str, JsonValue]) -> Iterator[tuple[RequestPath, str]]:
         if url := _first_url(request):
             yield (FIRST, 0, "image_url"), url
