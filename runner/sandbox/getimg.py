@@ -223,7 +223,7 @@ class _Getimg(MeshRoutes):
 
     def _ended(self, owner: str) -> list[AcceptedTask]:
         """The tasks of a key that made a video."""
-        now = time.time()
+        now = self.state.now()
         tasks = (task for task in self.service.store.all() if task.owner == owner)
         return [task for task in tasks if task.status_at(now) == "succeeded"]
 
