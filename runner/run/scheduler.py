@@ -144,7 +144,8 @@ class Scheduler:
         if task.identity in self._left or not (only is None or only.names(task)):
             return
         session.lane.gate.join(session.control)
-        await session.work.is_looked_over.wait()
+        if not session.work.is_looked_over.is_set():  # no checkpoint: as in `Lane.answers`
+            await session.work.is_looked_over.wait()
         run = self.prepared.run
         submitter = Submitter(
             session.lane,

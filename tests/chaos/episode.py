@@ -56,14 +56,11 @@ class Kill:
 @dataclass(frozen=True, slots=True)
 class Ended:
     """`killed` processes died of SIGKILL, the others had ended before their kill came; `refused` rivals
-    met a living one and went away. `held` tasks waited for a person, who settled them; `adopted_by_hand` are
-    those of them that the service had accepted.
-    """
+    met a living one and went away. `held` tasks waited for a person, who settled them."""
 
     killed: int
     refused: int
     held: int
-    adopted_by_hand: int
     exit_code: int
     findings: Findings
     told: str
@@ -128,11 +125,11 @@ def play(
             refused += rivals.wait(rival, PATIENCE) == ExitCode.TRY_AGAIN
         killed += nursery.wait(pid, kill.seconds) == -signal.SIGKILL
     told = _end(film, file)
-    held = adopted = 0
+    held = 0
     if told.returncode == ExitCode.PERSON_NEEDED:
-        held, adopted = settle_by_hand(film)
+        held = settle_by_hand(film)
         told = _end(film, file)
-    return Ended(killed, refused, held, adopted, told.returncode, judge(film), told.stderr)
+    return Ended(killed, refused, held, told.returncode, judge(film), told.stderr)
 
 
 def _end(film: ProcessBench, file: Path) -> subprocess.CompletedProcess[str]:
@@ -143,9 +140,8 @@ def _end(film: ProcessBench, file: Path) -> subprocess.CompletedProcess[str]:
     return told
 
 
-def settle_by_hand(film: ProcessBench) -> tuple[int, int]:
-    """Does what a person does who sees at the service what was accepted; gives the number of held tasks, and
-    of those that were accepted.
+def settle_by_hand(film: ProcessBench) -> int:
+    """Does what a person does who sees at the service what was accepted; gives the number of held tasks.
 
     A tag is what `execution_expires_after` is short of the service's own default.
     A project that is killed before its first task has come back believes no tag yet: of equal seeds
@@ -159,4 +155,4 @@ def settle_by_hand(film: ProcessBench) -> tuple[int, int]:
         answer = ["--adopt", came[one["tag"]]] if one["tag"] in came else ["--again"]
         settled = film.call("reconcile", one["identity"], *answer)
         assert settled.returncode == ExitCode.DONE, settled.stderr
-    return len(listed), sum(one["tag"] in came for one in listed)
+    return len(listed)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
 from runner.errors import ExitCode
+from runner.lane.commits import Commits
+from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.run.finish import Lost
 from runner.run.scheduler import Scheduler
@@ -42,6 +46,28 @@ async def test_no_more_tasks_are_at_the_service_than_there_are_places(
         assert states(lane) == {TaskState.DONE}
         assert lane.session.lane.in_flight.count == 0
     assert (most, server.accepted) == (2, 6)
+
+
+async def test_tasks_that_start_together_have_their_intents_in_one_commit(
+    bench: RunBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the service has answered the look before the first submit, nothing makes them start one by one."""
+    commit, intend, intents = Commits._commit, Ledger.intend, [0]
+
+    async def committed(self: Commits, batch: list[Any]) -> None:
+        intents.append(0)
+        await commit(self, batch)
+
+    def intended(self: Ledger, *arguments: Any, **named: Any) -> str:
+        intents[-1] += 1
+        return intend(self, *arguments, **named)
+
+    async with open_lane(bench, job_text(seeds=4, run="submit_slots: 4")) as lane:
+        assert await lane.session.lane.answers(lambda: True)
+        monkeypatch.setattr(Commits, "_commit", committed)
+        monkeypatch.setattr(Ledger, "intend", intended)
+        await schedule(lane)
+    assert [count for count in intents if count] == [4]
 
 
 async def test_a_task_is_submitted_after_the_one_that_it_needs_is_done(
