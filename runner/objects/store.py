@@ -16,10 +16,10 @@ import enum
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from runner.errors import UsageError
@@ -56,6 +56,10 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
 
+Source = Callable[[], BinaryIO]
+"""Opens a content for reading from its beginning. Raises OSError."""
+
+
 class ObjectTrouble(enum.StrEnum):
     """The kinds of trouble with a store, by what can be done about them."""
 
@@ -86,6 +90,13 @@ class ObjectError(Exception):
         self.trouble = trouble
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Callable[..., ObjectError], tuple[object, ...]]:
+        return _error, (self.trouble, self.message, self.hint)  # it may come from another process
+
+
+def _error(trouble: ObjectTrouble, message: str, hint: str) -> ObjectError:
+    return ObjectError(trouble, message, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +146,7 @@ class ObjectStore:
             ) from error
         return cls(address, bucket)
 
-    def create(self, key: str, source: Path | bytes, *, sha256: str, size: int) -> None:
+    def create(self, key: str, source: Source, *, sha256: str, size: int) -> None:
         """Puts a content under its key, unless it is there. `source` is checked against `sha256` on the way,
         and so is what is there already.
         """
@@ -196,7 +207,7 @@ class ObjectStore:
         with self._told(key):
             return sign(self._bucket, "GET", key, datetime.timedelta(seconds=seconds))  # type: ignore[arg-type]
 
-    def _check_is_there(self, key: str, source: Path | bytes, *, sha256: str, size: int) -> None:
+    def _check_is_there(self, key: str, source: Source, *, sha256: str, size: int) -> None:
         """Raises where what is there is not this content. Its MD5 proves that where the store tells it, else
         the object is read.
         """
@@ -285,7 +296,7 @@ class _Exists(Exception):
 _CHANGED = "callsheet: the content has changed"
 
 
-def _checked_chunks(source: Path | bytes, sha256: str, size: int) -> Iterator[bytes]:
+def _checked_chunks(source: Source, sha256: str, size: int) -> Iterator[bytes]:
     """The content in parts; raises before the last of them where it is not what `sha256` says, so that no
     object comes of it.
     """
@@ -298,17 +309,14 @@ def _checked_chunks(source: Path | bytes, sha256: str, size: int) -> Iterator[by
                 yield last
             last = chunk
     except OSError as error:
-        raise ObjectError(ObjectTrouble.CHANGED, f"{source!s}: cannot read: {error.strerror}") from error
+        raise ObjectError(ObjectTrouble.CHANGED, f"{_CHANGED}: {error.strerror}") from error
     if seen != size or digest.hexdigest() != sha256:
         raise ObjectError(ObjectTrouble.CHANGED, _CHANGED)
     yield last
 
 
-def _chunks(source: Path | bytes) -> Iterator[bytes]:
-    if isinstance(source, bytes):
-        yield from (source[at : at + PART] for at in range(0, max(len(source), 1), PART))
-        return
-    with source.open("rb") as file:
+def _chunks(source: Source) -> Iterator[bytes]:
+    with source() as file:
         while chunk := file.read(PART):
             yield chunk
 

@@ -1,0 +1,143 @@
+"""Files of this disk and their copies in object storage: put there, brought back, and let go here.
+
+Blocking functions of plain values, which can run in another process. Whether a file lies in a store is the
+ledger's word, and never asked file by file; what is asked here is about files that are on their way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.errors import StateError
+from runner.http.route import DIRECT, Route
+from runner.objects.address import ObjectAddress, digest_key
+from runner.objects.store import ObjectError, ObjectStore, ObjectTrouble
+from runner.store.files import FileStore, LocalFiles, digest, publish
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A file by its content, and the path that it was published at, relative to the base directory."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+    @property
+    def key(self) -> str:
+        """Where it lies below its store."""
+        return digest_key(self.sha256, self.path)
+
+
+def put(store: ObjectStore, files: FileStore, filed: Filed) -> None:
+    """Puts a file into the store, unless its content is there. Raises ObjectError: `CHANGED` for a file that
+    is not as it was published.
+    """
+    with _told(filed):
+        if files.stat(files.root / filed.path) is None:
+            raise ObjectError(ObjectTrouble.CHANGED, f"{filed.path}: is not here")
+        store.create(
+            filed.key,
+            lambda: files.open(files.root / filed.path),
+            sha256=filed.sha256,
+            size=filed.bytes,
+        )
+
+
+def put_elsewhere(address: str, base: Path, filed: Filed, route: Route = DIRECT) -> None:
+    """The same in a process that holds no store yet."""
+    put(_opened(address, route), LocalFiles(base), filed)
+
+
+@functools.cache
+def _opened(address: str, route: Route) -> ObjectStore:
+    return ObjectStore.open(ObjectAddress.parse(address), route)
+
+
+def read_all(store: ObjectStore, key: str, filed: Filed) -> bytes:
+    """A content of the store, checked. Raises ObjectError."""
+    return b"".join(_checked(store, key, filed))
+
+
+def bring(store: ObjectStore, key: str, filed: Filed, files: FileStore) -> None:
+    """Puts a copy from the store at the file's path, whole or not at all; nothing is overwritten.
+
+    Raises ObjectError, and StateError for what the disk refuses.
+    """
+    target = files.root / filed.path
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.fetched")
+    try:
+        out = files.open_part(part, keep=0)
+        try:
+            for chunk in _checked(store, key, filed):
+                out.write(chunk)
+        finally:
+            out.close()
+        publish(files, part, target)
+    except FileExistsError as error:
+        raise StateError(f"{filed.path}: another file is there", hint="move it away, then try again") from error
+    except OSError as error:
+        raise StateError(f"{filed.path}: cannot write: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError, StateError):
+            files.remove(part)
+
+
+def let_go(store: ObjectStore, key: str, filed: Filed, files: FileStore) -> bool:
+    """Removes the copy here of a file that the ledger knows to lie in the store; whether one was removed.
+
+    It stays where it is not as it was published, and where the store does not have its size now. Raises
+    ObjectError, and StateError for what the disk refuses.
+    """
+    path = files.root / filed.path
+    try:
+        found = files.stat(path)
+        if found is None or found.size != filed.bytes:
+            return False
+        facts = store.facts(key)
+        if facts is None or facts.size != filed.bytes:
+            at = store.address.child(key)
+            raise ObjectError(
+                ObjectTrouble.MISSING if facts is None else ObjectTrouble.OTHER_CONTENT,
+                f"{at}: is not there as the ledger says, so {filed.path} stays",
+                hint="callsheet archive --check",
+            )
+        if digest(files, path).sha256 != filed.sha256:
+            return False
+        files.remove(path)
+        files.sync_dir(path)
+    except OSError as error:
+        raise StateError(f"{filed.path}: cannot be removed: {error.strerror}") from error
+    return True
+
+
+def _checked(store: ObjectStore, key: str, filed: Filed) -> Iterator[bytes]:
+    """The content of an object; raises at its end where it is another."""
+    content, size = hashlib.sha256(), 0
+    for chunk in store.read(key):
+        size += len(chunk)
+        if size > filed.bytes:
+            break
+        content.update(chunk)
+        yield chunk
+    if size != filed.bytes or content.hexdigest() != filed.sha256:
+        at = store.address.child(key)
+        raise ObjectError(
+            ObjectTrouble.OTHER_CONTENT,
+            f"{at}: its content is not what was archived",
+            hint="callsheet verify --store",
+        )
+
+
+@contextlib.contextmanager
+def _told(filed: Filed) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, StateError) as error:
+        raise ObjectError(ObjectTrouble.CHANGED, f"{filed.path}: cannot read: {error}") from error
