@@ -3,9 +3,9 @@
 Everything goes through obstore, which is an extra and imported when a store is opened. What it raises is
 translated here, and nothing that it says is repeated where it could hold a credential.
 
-A key is that of a content, so an object is never replaced: a small one by the store's own conditional create,
-a large one by a multipart upload after a look, because obstore's multipart knows no condition. Two machines that
-put one content at once put the same bytes.
+A key is that of a content, so an object is never replaced: a small one is put by the store's own conditional
+create, a large one by a multipart upload after a look, because obstore's multipart knows no condition. Two
+machines that put one content at once put the same bytes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from runner.errors import UsageError
@@ -29,6 +29,7 @@ from runner.objects.address import SCHEMES, ObjectAddress
 from runner.redact import printable
 
 if TYPE_CHECKING:
+    from obstore import SignCapableStore
     from obstore.store import ObjectStore as _Bucket
 
 PART = 8 << 20
@@ -141,7 +142,7 @@ class ObjectStore:
         except Exception as error:  # obstore has no one base for them
             name = SCHEMES[address.scheme]
             raise UsageError(
-                f"{address}: {name} cannot be used with the settings of the environment: {_first_line(error)}",
+                f"{address}: {name} cannot be used with the environment's settings: {_first_line(error)}",
                 hint=f"set {_CREDENTIALS[address.scheme]}",
             ) from error
         return cls(address, bucket)
@@ -166,7 +167,7 @@ class ObjectStore:
                 return
         else:
             content = b"".join(_checked_chunks(source, sha256, size))
-            with contextlib.suppress(_Exists), self._told(key, is_put=True):
+            with contextlib.suppress(_ExistsError), self._told(key, is_put=True):
                 self._bucket.put(
                     key, content, mode="create", use_multipart=False, attributes=_attributes(key)
                 )
@@ -198,14 +199,13 @@ class ObjectStore:
                     yield found["path"], found["size"]
 
     def signed(self, key: str, seconds: float) -> str:
-        """A URL, which is a secret, by which anybody can read the object for so long. No request is made where
-        the credentials are in the environment.
-        """
+        """A URL, which is a secret, by which anybody can read the object for so long."""
         # an extra, as in `open`
         from obstore import sign
 
         with self._told(key):
-            return sign(self._bucket, "GET", key, datetime.timedelta(seconds=seconds))  # type: ignore[arg-type]
+            bucket = cast("SignCapableStore", self._bucket)
+            return sign(bucket, "GET", key, datetime.timedelta(seconds=seconds))
 
     def _check_is_there(self, key: str, source: Source, *, sha256: str, size: int) -> None:
         """Raises where what is there is not this content. Its MD5 proves that where the store tells it, else
@@ -213,7 +213,9 @@ class ObjectStore:
         """
         found = self.facts(key)
         if found is None or found.size != size:
-            raise self._has_other_content(key, f"its size is {found.size if found else 'unknown'}, not {size}")
+            raise self._has_other_content(
+                key, f"its size is {found.size if found else 'unknown'}, not {size}"
+            )
         told = _MD5.fullmatch(found.etag)
         if told is not None:
             md5 = hashlib.md5(usedforsecurity=False)
@@ -260,7 +262,7 @@ class ObjectStore:
         if _CHANGED in text:
             return ObjectError(ObjectTrouble.CHANGED, f"{at}: what should be put there has changed")
         if kind == "AlreadyExistsError":
-            return _Exists()
+            return _ExistsError()
         if any(word in text for word in _NO_BUCKET) or (is_put and kind == "FileNotFoundError"):
             return ObjectError(
                 ObjectTrouble.NO_BUCKET,
@@ -270,7 +272,9 @@ class ObjectStore:
         if kind == "FileNotFoundError":
             return ObjectError(ObjectTrouble.MISSING, f"{at}: there is no such object")
         needed = _CREDENTIALS[self.address.scheme]
-        if kind in ("PermissionDeniedError", "UnauthenticatedError") or (status and status[1] in ("401", "403")):
+        if kind in ("PermissionDeniedError", "UnauthenticatedError") or (
+            status and status[1] in ("401", "403")
+        ):
             return ObjectError(
                 ObjectTrouble.REFUSED,
                 f"{bucket}: {name} refuses these credentials here{said}",
@@ -289,7 +293,22 @@ class ObjectStore:
         return ObjectError(ObjectTrouble.OTHER, f"{at}: {name} refuses it{said}")
 
 
-class _Exists(Exception):
+@dataclass(slots=True)
+class Stores:
+    """The buckets that a process reads from, each opened once. Nothing is imported before the first."""
+
+    route: Route = DIRECT
+    _opened: dict[ObjectAddress, ObjectStore] = field(default_factory=dict)
+
+    def of(self, address: ObjectAddress) -> ObjectStore:
+        """The whole bucket, in which `address.key` is a key. Raises UsageError."""
+        bucket = address.whole_bucket
+        if bucket not in self._opened:
+            self._opened[bucket] = ObjectStore.open(bucket, self.route)
+        return self._opened[bucket]
+
+
+class _ExistsError(Exception):
     """The conditional create found an object."""
 
 

@@ -164,13 +164,16 @@ class ManifestChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFile:
-    """A published file; `path` is relative to the directory that holds runs/."""
+    """A published file; `path` is relative to the directory that holds runs/. `stored` is the address of its
+    copy in object storage; where there was none it is empty, and not written.
+    """
 
     kind: RemoteFileKind
     path: str
     bytes: int
     sha256: str
     media: MediaFacts
+    stored: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +263,9 @@ def as_json(value: object) -> dict[str, JsonValue]:
     found = members(value)
     if isinstance(value, ManifestChange):
         del found["status" if value.status is None else "state"]
+    elif isinstance(value, ManifestFile):
+        if not value.stored:
+            del found["stored"]
     elif isinstance(value, ManifestTask):
         for name in ("provider", "account"):
             if not found[name]:

@@ -27,10 +27,18 @@ class Finding(enum.StrEnum):
     """How a file stands against its record."""
 
     SAME = "same"
+    STORED = "stored"
+    """Not here, and in a store: by the ledger, or by the manifest where there is no ledger."""
+    LISTED = "listed"
+    """A store lists it with its size; it was not read."""
     MISSING = "missing"
     CHANGED = "changed"
     BROKEN = "broken"
     """The bytes are those that were recorded, and no player would take them."""
+
+
+AskStore = Callable[[str, ManifestFile], tuple[Finding, str]]
+"""How the object at this address stands against the record of its file, and more about it in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +52,18 @@ class CheckedFile:
 
 
 def check_task(
-    task: ManifestTask, base: Path, probe: Probe, elsewhere: Mapping[str, Sequence[str]] | None = None
+    task: ManifestTask,
+    base: Path,
+    probe: Probe,
+    elsewhere: Mapping[str, Sequence[str]] | None = None,
+    stored: Mapping[str, str] | None = None,
+    ask_store: AskStore | None = None,
 ) -> Iterator[CheckedFile]:
     """Every file of a manifest's task, hashed and probed; `base` is the directory that holds runs/.
 
     One that is not at its path, or not as it was, is looked for: where the ledger has it (`elsewhere`, by
-    digest), then among its siblings.
+    digest), then among its siblings. One that is nowhere here may lie in a store (`stored` are addresses, by
+    digest): that is said, and not checked unless the store is asked, which then is about every copy there.
     """
     if not task.outputs and task.state in (TaskState.DONE, TaskState.ABSENT):
         yield CheckedFile(task.name, "", Finding.MISSING, "done, and the manifest names no file")
@@ -63,7 +77,11 @@ def check_task(
                 if finding is Finding.SAME:
                     found = finding, f"kept at {path}"
                     break
+        if found[0] is Finding.MISSING and (address := (stored or {}).get(file.sha256)):
+            found = Finding.STORED, address
         yield CheckedFile(task.name, file.path, *found)
+        if ask_store is not None and (address := (stored or {}).get(file.sha256)):
+            yield CheckedFile(task.name, address, *ask_store(address, file))
 
 
 def check_jobs(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:

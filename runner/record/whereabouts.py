@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,6 +34,14 @@ class Whereabouts:
         if self.ledger is None:
             return ()
         return tuple(path for path in self.ledger.paths_of(file.sha256) if path != file.path)
+
+    def stored(self, files: Iterable[ManifestFile]) -> dict[str, str]:
+        """By digest, the address of each file's copy in object storage: by the ledger, or by the manifest
+        where there is no ledger.
+        """
+        if self.ledger is None:
+            return {file.sha256: file.stored for file in files if file.stored}
+        return {sha256: row.address for sha256, row in self.ledger.stored(files).items()}
 
     def now(self, file: ManifestFile) -> ManifestFile | None:
         """The file with its path of today; None where its path is another file's, and it is nowhere."""

@@ -68,7 +68,8 @@ def _take(
             values[upstream.reference(name)] = attempt.remote_id
             continue
         rows = reader.outputs([upstream.identity]).get(upstream.identity, [])
-        file = _file(task, upstream, name, [row for row in rows if row.attempt_id == attempt.id], base)
+        own = [row for row in rows if row.attempt_id == attempt.id]
+        file = _file(task, upstream, name, own, reader, base)
         files.append(file)
         taken[name] = {"path": file.path.relative_to(base).as_posix(), "sha256": file.sha256}
         values[upstream.reference(name)] = file.reference
@@ -79,11 +80,16 @@ def _as_one(taken: list[dict[str, JsonValue]]) -> dict[str, JsonValue]:
     return taken[0] if len(taken) == 1 else {"tasks": [*taken]}
 
 
-def _file(task: Task, upstream: Upstream, name: str, rows: list[OutputRow], base: Path) -> InputFile:
+def _file(
+    task: Task, upstream: Upstream, name: str, rows: list[OutputRow], reader: LedgerReader, base: Path
+) -> InputFile:
     fitting = [row for row in rows if row.kind is _KINDS[name]]
+    stored = reader.stored(fitting)
     for row in fitting:
-        if is_whole(row, base):
-            return InputFile(row.sha256, _MEDIA_TYPES[name], row.bytes, base / row.path)
+        if row.sha256 in stored or is_whole(row, base):
+            address = stored[row.sha256].address if row.sha256 in stored else ""
+            media_type, path = _MEDIA_TYPES[name], base / row.path
+            return InputFile(row.sha256, media_type, row.bytes, path, stored=address)
     wanted = fitting[0].path if fitting else f"the {name} of step {upstream.step}"
     raise NothingSentError(
         f"{task.name}: {wanted} is not there, or not as it was, and this task begins with it",
@@ -116,7 +122,7 @@ async def make_body(session: Session, task: Task, tag: int | None, attempt_id: s
     tools, provider = session.tools, session.lane.provider
     resolved = await _resolved(session, task)
     callback_url = tools.hints.callback_url(attempt_id, signed_by(session.lane)) if tools.hints else None
-    inputs = InputStore(tools.project.inputs_dir)
+    inputs = InputStore(tools.project.inputs_dir, tools.stores)
     make = functools.partial(
         provider.body,
         resolved.task.request,
@@ -143,7 +149,7 @@ async def _addresses(session: Session, resolved: Resolved) -> dict[str, str]:
     found = dict(task.addresses)
     if not session.lane.provider.takes_uploads:
         return found
-    store = InputStore(tools.project.inputs_dir)
+    store = InputStore(tools.project.inputs_dir, tools.stores)
 
     async def read(file: InputFile) -> bytes:
         return await tools.machine.threads.run(store.read, file)

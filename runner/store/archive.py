@@ -17,7 +17,7 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.http.route import DIRECT, Route
 from runner.objects.address import ObjectAddress, digest_key
-from runner.objects.store import ObjectError, ObjectStore, ObjectTrouble
+from runner.objects.store import ObjectError, ObjectStore, ObjectTrouble, Stores
 from runner.store.files import FileStore, LocalFiles, digest, publish
 
 
@@ -60,28 +60,30 @@ def _opened(address: str, route: Route) -> ObjectStore:
     return ObjectStore.open(ObjectAddress.parse(address), route)
 
 
-def read_all(store: ObjectStore, key: str, filed: Filed) -> bytes:
-    """A content of the store, checked. Raises ObjectError."""
-    return b"".join(_checked(store, key, filed))
+def read_all(stores: Stores, address: str, filed: Filed) -> bytes:
+    """The content of the object at `address`, checked. Raises ObjectError and UsageError."""
+    return b"".join(_checked(stores, address, filed))
 
 
-def bring(store: ObjectStore, key: str, filed: Filed, files: FileStore) -> None:
-    """Puts a copy from the store at the file's path, whole or not at all; nothing is overwritten.
+def bring(stores: Stores, address: str, filed: Filed, files: FileStore) -> None:
+    """Puts a copy of the object at `address` at the file's path, whole or not at all; nothing is overwritten.
 
-    Raises ObjectError, and StateError for what the disk refuses.
+    Raises ObjectError and UsageError, and StateError for what the disk refuses.
     """
     target = files.root / filed.path
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.fetched")
     try:
         out = files.open_part(part, keep=0)
         try:
-            for chunk in _checked(store, key, filed):
+            for chunk in _checked(stores, address, filed):
                 out.write(chunk)
         finally:
             out.close()
         publish(files, part, target)
     except FileExistsError as error:
-        raise StateError(f"{filed.path}: another file is there", hint="move it away, then try again") from error
+        raise StateError(
+            f"{filed.path}: another file is there", hint="move it away, then try again"
+        ) from error
     except OSError as error:
         raise StateError(f"{filed.path}: cannot write: {error.strerror}") from error
     finally:
@@ -89,20 +91,19 @@ def bring(store: ObjectStore, key: str, filed: Filed, files: FileStore) -> None:
             files.remove(part)
 
 
-def let_go(store: ObjectStore, key: str, filed: Filed, files: FileStore) -> bool:
+def let_go(stores: Stores, address: str, filed: Filed, files: FileStore) -> bool:
     """Removes the copy here of a file that the ledger knows to lie in the store; whether one was removed.
 
-    It stays where it is not as it was published, and where the store does not have its size now. Raises
-    ObjectError, and StateError for what the disk refuses.
+    It stays where it is not as it was published, and where the object does not have its size now. Raises
+    ObjectError and UsageError, and StateError for what the disk refuses.
     """
-    path = files.root / filed.path
+    path, at = files.root / filed.path, ObjectAddress.parse(address)
     try:
         found = files.stat(path)
         if found is None or found.size != filed.bytes:
             return False
-        facts = store.facts(key)
+        facts = stores.of(at).facts(at.key)
         if facts is None or facts.size != filed.bytes:
-            at = store.address.child(key)
             raise ObjectError(
                 ObjectTrouble.MISSING if facts is None else ObjectTrouble.OTHER_CONTENT,
                 f"{at}: is not there as the ledger says, so {filed.path} stays",
@@ -117,17 +118,30 @@ def let_go(store: ObjectStore, key: str, filed: Filed, files: FileStore) -> bool
     return True
 
 
-def _checked(store: ObjectStore, key: str, filed: Filed) -> Iterator[bytes]:
+def is_as_archived(stores: Stores, address: str, filed: Filed) -> bool:
+    """Whether the object at `address` has the content that was archived; it is read. Raises ObjectError and
+    UsageError.
+    """
+    try:
+        for _ in _checked(stores, address, filed):
+            pass
+    except ObjectError as error:
+        if error.trouble is ObjectTrouble.OTHER_CONTENT:
+            return False
+        raise
+    return True
+
+
+def _checked(stores: Stores, address: str, filed: Filed) -> Iterator[bytes]:
     """The content of an object; raises at its end where it is another."""
-    content, size = hashlib.sha256(), 0
-    for chunk in store.read(key):
+    content, size, at = hashlib.sha256(), 0, ObjectAddress.parse(address)
+    for chunk in stores.of(at).read(at.key):
         size += len(chunk)
         if size > filed.bytes:
             break
         content.update(chunk)
         yield chunk
     if size != filed.bytes or content.hexdigest() != filed.sha256:
-        at = store.address.child(key)
         raise ObjectError(
             ObjectTrouble.OTHER_CONTENT,
             f"{at}: its content is not what was archived",

@@ -206,5 +206,3 @@ def test_an_error_comes_whole_from_another_process() -> None:
         "yes",
         "no; hint: yes",
     )
-
-

@@ -33,8 +33,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What becomes of a request: `status` answers in the server's place; `cut` closes the connection, after the
-    server has done it where it `arrives`; `size` replaces the Content-Length of a HEAD; `body` the answer's.
+    """What becomes of a request: `status` answers in the server's place; `cut` closes the connection, after
+    the server has done it where it `arrives`; `size` replaces the Content-Length of a HEAD; `body` the
+    answer's.
     """
 
     status: int = 0
@@ -101,7 +102,7 @@ class S3:
         return content.count(b"<UploadId>")
 
     def fail(self, method: str, pattern: str, fault: Fault, times: int = 1_000_000) -> None:
-        """From now on the first `times` requests of this kind, whose target has the pattern, have this fault."""
+        """From now on the first `times` requests of this kind, whose target fits, have this fault."""
         left = [times]
 
         def fault_of(request: Request) -> Fault | None:

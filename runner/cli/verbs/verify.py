@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -16,40 +17,55 @@ from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, run_argument, service_options
 from runner.cli.runs import find_folder
-from runner.errors import ExitCode
+from runner.cli.stored import StoreLister, StoreReader
+from runner.errors import ExitCode, UsageError
+from runner.http.route import find_route
 from runner.json_value import JsonValue
 from runner.media.boxes import NotMediaError
 from runner.media.pictures import Wanted
 from runner.media.readers import Readers
 from runner.media.video import has_pyav, probe, probe_image
+from runner.objects.address import is_object
 from runner.plural import count
 from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder
 from runner.record.manifest import Manifest, read_manifest, read_tasks
-from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
+from runner.record.verify import AskStore, CheckedFile, Finding, check_jobs, check_task
 from runner.record.whereabouts import whereabouts
 from runner.redact import json_text, printable
 
 _MOST_WAITING = 200
 """Tasks that are read ahead of the one whose files are shown next."""
+_WELL = frozenset({Finding.SAME, Finding.STORED, Finding.LISTED})
 _COLOURS = {Finding.MISSING: "yellow", Finding.CHANGED: "red", Finding.BROKEN: "red"}
 
 
 @click.command()
 @run_argument
+@click.option("--store", "reads_store", is_flag=True, help="Also read every copy in the store, and hash it.")
+@click.option(
+    "--store-list",
+    "lists_store",
+    is_flag=True,
+    help="Also list the store: whether each copy is there, with its size. None is read.",
+)
 @service_options
 @output_format("json", "jsonl")
 @common_options
-def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCode:
+def verify(
+    run_name: str, reads_store: bool, lists_store: bool, service: ServiceOptions, output_format: str
+) -> ExitCode:
     """Hash and probe every file of RUN again, and compare with its manifest.
 
     RUN is an id or its beginning, a path to a run, or `latest`. Exit code 1 where a file is missing,
     changed or broken. Nothing is asked of a service, and no ledger is needed: an archive will do. What
-    an edit has made a version is found there.
+    an edit has made a version is found there. A file that lies in the store alone is told as `stored`, by the
+    word of the ledger; only --store says that its bytes are right.
 
     \b
     Examples:
       callsheet verify
+      callsheet verify --store
       callsheet verify runs/20260531T220000Z-a1b2c3 --output-format jsonl
     """
     folder = find_folder(run_name, service)
@@ -58,7 +74,14 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     """The files with a path: they were here once."""
     rows: list[JsonValue] = []
     manifest = read_manifest(folder.manifest)
-    for checked in _check_all(folder, manifest):
+    if reads_store and lists_store:
+        raise UsageError("--store reads what --store-list lists", hint="give one of them")
+    ask_store = None
+    if reads_store or lists_store:
+        route = find_route(os.environ, trust_env=service.trust_env)
+        stores = StoreReader(route) if reads_store else StoreLister(route)
+        ask_store = stores.ask
+    for checked in _check_all(folder, manifest, ask_store):
         console.status(f"verify: {count(counts.total() + 1, 'file')}")
         counts[checked.finding] += 1
         files[checked.finding] += bool(checked.path)
@@ -66,14 +89,14 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
             rows.append(_fields(checked))
         elif output_format == "jsonl":
             console.result(json_text(_fields(checked)))
-        elif checked.finding is not Finding.SAME or common().verbosity:
+        elif checked.finding not in _WELL or common().verbosity:
             console.result(_line(checked, folder))
     if not has_pyav():
         console.error(
             "PyAV is not installed: the containers were walked, no picture was decoded;"
             " hint: pip install 'callsheet[media]'"
         )
-    is_whole = counts.total() == counts[Finding.SAME]
+    is_whole = all(finding in _WELL for finding, number in counts.items() if number)
     told = ", ".join(f"{number} {finding}" for finding in Finding if (number := counts[finding]))
     if output_format == "json":
         by_finding = {str(finding): counts[finding] for finding in Finding}
@@ -81,7 +104,10 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
         console.document({**head, "files": rows})
     elif output_format == "text":
         console.summary(f"run {folder.run_id}: {count(counts.total(), 'file')}: {told}")
-        if files.total() != files[Finding.SAME]:
+        if counts[Finding.STORED] and not reads_store:
+            what = "were listed, and not read" if lists_store else "are there by the ledger's word"
+            console.note(f"the copies in the store {what}: `callsheet verify --store` reads them")
+        if any(finding not in _WELL for finding, number in files.items() if number):
             job_file = shown_path(folder.project.root / manifest.run.job_file)
             why = "fetches what is missing again, free of charge, while the service has it"
             if counts[Finding.CHANGED] or counts[Finding.BROKEN]:
@@ -90,14 +116,15 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     return ExitCode.DONE if is_whole else ExitCode.TASK_FAILED
 
 
-def _check_all(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
+def _check_all(folder: RunFolder, manifest: Manifest, ask_store: AskStore | None) -> Iterator[CheckedFile]:
     """Every file of the run, in the order of its manifest; the files of several tasks are read at once."""
     with Readers() as readers, whereabouts(folder.project) as known:
         find_wrong = functools.partial(_probe, readers if has_pyav() else None)
         waiting: deque[Future[list[CheckedFile]]] = deque()
         for task in read_tasks(folder.manifest):
             elsewhere = {file.sha256: known.elsewhere(file) for file in task.outputs}
-            checks = check_task(task, folder.project.base, find_wrong, elsewhere)
+            stored = known.stored(task.outputs)
+            checks = check_task(task, folder.project.base, find_wrong, elsewhere, stored, ask_store)
             waiting.append(readers.submit(functools.partial(list, checks)))
             if len(waiting) > _MOST_WAITING:
                 yield from waiting.popleft().result()
@@ -121,7 +148,9 @@ def _line(checked: CheckedFile, folder: RunFolder) -> str:
     finding = click.style(f"{checked.finding:8}", fg=_COLOURS.get(checked.finding))
     why = f"  {printable(checked.why)}" if checked.why else ""
     task = f"  ({printable(checked.task)})" if checked.task else ""
-    path = shown_path(folder.project.base / checked.path) if checked.path else ""
+    path = checked.path
+    if path and not is_object(path):
+        path = shown_path(folder.project.base / path)
     return f"{finding} {path}{task}{why}"
 
 
