@@ -32,7 +32,7 @@ from runner.ledger.rows import (
 from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, TaskState, sql_list
 from runner.ledger.succession import goes_on, may_follow, reason_after
 from runner.plan.task import Task
-from runner.project import PROJECT_FILE
+from runner.project import PROJECT_FILE, Project
 from runner.providers.base import Generation
 from runner.typed_json import members
 
@@ -53,14 +53,22 @@ class Ledger:
         self._db = engine
         self._budgets = budgets
         self.read = LedgerReader(engine)
-        if self.read.meta("salt") is None:
-            with self.transaction():
-                self._db.execute("INSERT INTO meta VALUES ('salt', ?)", (secrets.token_hex(16),))
+        for key in ("salt", "ledger_id"):
+            if self.read.meta(key) is None:
+                with self.transaction():
+                    self._db.execute("INSERT INTO meta VALUES (?, ?)", (key, secrets.token_hex(16)))
 
     @classmethod
     def open(cls, path: Path, budgets: Budgets = Budgets()) -> Ledger:  # noqa: B008  frozen
         """Opens or makes the ledger at `path`. Raises StateError."""
         return cls(open_for_writing(path, budgets.zone), budgets)
+
+    @property
+    def ledger_id(self) -> str:
+        """Tells this ledger from any that takes its place."""
+        found = self.read.meta("ledger_id")
+        assert found is not None
+        return found
 
     @property
     def salt(self) -> bytes:
@@ -412,6 +420,11 @@ class Ledger:
             "INSERT INTO history (attempt_id, at, state, status) VALUES (?, ?, ?, ?)",
             (attempt_id, at, state, status),
         )
+
+
+def open_ledger(project: Project, budgets: Budgets) -> Ledger:
+    """The ledger for writing, made where there is none. Raises StateError. Enter it under the lock."""
+    return Ledger.open(project.ledger_path, budgets)
 
 
 _RESOLVED_AS = {
