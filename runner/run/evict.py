@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from runner.errors import StateError, UsageError
-from runner.ledger.read import LedgerReader, batches
+from runner.ledger.columns import batches
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.ledger.states import TaskState
 from runner.objects.store import ObjectError, Stores
