@@ -24,6 +24,7 @@ from runner.json_value import JsonValue
 from runner.lane.commits import Commits
 from runner.lane.lane import LaneTools
 from runner.lane.machine import Machine
+from runner.lane.uploads import ObjectUploads
 from runner.ledger.ledger import Ledger
 from runner.objects.address import ObjectAddress
 from runner.objects.store import ObjectStore, Stores
@@ -123,6 +124,7 @@ def open_tools(
         limits=limits.downloads,
         stores=Stores(route),
         archive=_archive(project, commits, files, machine, route),
+        has_uploads=bool(readable_project_file(project.root).uploads),
     )
 
 
@@ -156,7 +158,14 @@ async def open_lane(
             is_loopback=is_loopback(access.origin),
             rate=None if place.project.is_rehearsal else place.account.rate,
             labels=place.account.labels,
+            uploads=_uploads(place.project, route),
         )
+
+
+def _uploads(project: Project, route: Route) -> ObjectUploads | None:
+    """Raises UsageError where the project names a place for inputs that cannot be used here."""
+    named = "" if project.is_rehearsal else readable_project_file(project.root).uploads
+    return ObjectUploads(ObjectStore.open(ObjectAddress.parse(named), route)) if named else None
 
 
 @dataclass(frozen=True, slots=True)

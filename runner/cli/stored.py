@@ -11,7 +11,8 @@ from runner.objects.address import ObjectAddress
 from runner.objects.store import ObjectError, ObjectTrouble, Stores
 from runner.record.manifest import ManifestFile
 from runner.record.verify import Finding
-from runner.store.archive import Filed, is_as_archived
+from runner.store.archive import is_as_archived
+from runner.store.filed import Filed
 
 
 @dataclass(slots=True)

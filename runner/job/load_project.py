@@ -110,6 +110,9 @@ def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
         store=problems.gather(_address(document.get("store"))),
         store_keep=problems.gather(_keep(keep, document.get("store"))),
         uploads=problems.gather(_address(document.get("uploads"))),
+        inputs=tuple(
+            filter(None, (problems.gather(_address(each)) for each in items_of(document.get("inputs"))))
+        ),
     )
     return text, found, problems.errors
 

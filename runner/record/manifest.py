@@ -20,7 +20,7 @@ from runner.ledger.rows import GitFacts
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
 from runner.providers.base import RemoteFileKind
-from runner.typed_json import members, read
+from runner.typed_json import WHERE_SET, members, read
 
 MANIFEST_VERSION = 1
 
@@ -173,7 +173,7 @@ class ManifestFile:
     bytes: int
     sha256: str
     media: MediaFacts
-    stored: str = ""
+    stored: str = field(default="", metadata=WHERE_SET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,9 +263,6 @@ def as_json(value: object) -> dict[str, JsonValue]:
     found = members(value)
     if isinstance(value, ManifestChange):
         del found["status" if value.status is None else "state"]
-    elif isinstance(value, ManifestFile):
-        if not value.stored:
-            del found["stored"]
     elif isinstance(value, ManifestTask):
         for name in ("provider", "account"):
             if not found[name]:

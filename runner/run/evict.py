@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from runner.errors import StateError, UsageError
-from runner.ledger.columns import batches
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
-from runner.ledger.states import TaskState
 from runner.objects.store import ObjectError, Stores
-from runner.plan.task import Task
 from runner.project import Project
 from runner.run.wholeness import filed
 from runner.store.archive import let_go
@@ -31,17 +28,6 @@ class Evicted:
     files: int = 0
     bytes: int = 0
     trouble: str = ""
-
-
-def still_needed(tasks: Iterable[Task], reader: LedgerReader) -> frozenset[str]:
-    """The identities whose files a task that has not ended begins with."""
-    needed: set[str] = set()
-    for batch in batches(task for task in tasks if any(each.uses for each in task.upstreams)):
-        states = reader.states([task.identity for task in batch])
-        for task in batch:
-            if not states.get(task.identity, TaskState.PLANNED).is_terminal:
-                needed.update(each.identity for each in task.upstreams if each.uses)
-    return frozenset(needed)
 
 
 def evict(

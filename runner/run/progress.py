@@ -237,6 +237,17 @@ def _in_place(tasks: Sequence[Task], reader: LedgerReader, base: Path) -> dict[s
     }
 
 
+def still_needed(tasks: Iterable[Task], reader: LedgerReader) -> frozenset[str]:
+    """The identities whose files a task that has not ended begins with."""
+    needed: set[str] = set()
+    for batch in batches(task for task in tasks if any(each.uses for each in task.upstreams)):
+        states = reader.states([task.identity for task in batch])
+        for task in batch:
+            if not states.get(task.identity, TaskState.PLANNED).is_terminal:
+                needed.update(each.identity for each in task.upstreams if each.uses)
+    return frozenset(needed)
+
+
 _NEVER = "never submitted"
 _MAY_BE_SUBMITTED = frozenset({TaskState.PLANNED, TaskState.FAILED, TaskState.EXPIRED, TaskState.WRITTEN_OFF})
 """Some of them only where a person asks for them again."""

@@ -47,6 +47,8 @@ class Tools:
     stores: Stores = field(default_factory=Stores)
     archive: Archive | None = None
     """None where the project names no store, and in a rehearsal."""
+    has_uploads: bool = False
+    """The project names a place for inputs; a rehearsal puts nothing there."""
 
 
 def agreed(policies: Sequence[RunPolicy]) -> RunPolicy:

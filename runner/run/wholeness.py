@@ -13,7 +13,7 @@ from runner.errors import StateError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow, Published
 from runner.providers.base import Generation, RemoteFile, RemoteFileKind
-from runner.store.archive import Filed
+from runner.store.filed import Filed
 from runner.store.files import FileStore, digest
 
 

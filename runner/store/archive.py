@@ -11,28 +11,14 @@ import functools
 import hashlib
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StateError
 from runner.http.route import DIRECT, Route
-from runner.objects.address import ObjectAddress, digest_key
+from runner.objects.address import ObjectAddress
 from runner.objects.store import ObjectError, ObjectStore, ObjectTrouble, Stores
+from runner.store.filed import Filed
 from runner.store.files import FileStore, LocalFiles, digest, publish
-
-
-@dataclass(frozen=True, slots=True)
-class Filed:
-    """A file by its content, and the path that it was published at, relative to the base directory."""
-
-    path: str
-    sha256: str
-    bytes: int
-
-    @property
-    def key(self) -> str:
-        """Where it lies below its store."""
-        return digest_key(self.sha256, self.path)
 
 
 def put(store: ObjectStore, files: FileStore, filed: Filed) -> None:

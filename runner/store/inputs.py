@@ -11,7 +11,8 @@ from runner.durable import make_directory, replace_file
 from runner.errors import ExitCode, NothingSentError, StateError, UsageError
 from runner.objects.store import ObjectError, Stores
 from runner.providers.base import InputFile
-from runner.store.archive import Filed, read_all
+from runner.store.archive import read_all
+from runner.store.filed import Filed
 
 
 class InputNotKeptError(NothingSentError):

@@ -76,14 +76,14 @@ def archive(
         forgotten = _check(ledger, store) if check else []
         put, put_bytes, left, words = _archive(project, ledger, store, deadline)
     gone = evict_old(project, trust_env=trust_env)
-    code = ExitCode.TRY_AGAIN if left or gone.trouble else ExitCode.DONE
+    code = ExitCode.TRY_AGAIN if left or (gone is not None and gone.trouble) else ExitCode.DONE
     document: dict[str, JsonValue] = {
         "store": said.store,
         "archived": put,
         "bytes": put_bytes,
         "left": [printable(row.path) for row in left],
         "forgotten": [row.key for row in forgotten],
-        "removed_here": gone.files,
+        "removed_here": 0 if gone is None else gone.files,
         "error": printable(words) if left else None,
     }
     if console.for_programs(output_format, [document], document):

@@ -63,11 +63,11 @@ from runner.record.events import fan_out
 from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor, json_text, printable
-from runner.run.evict import still_needed
 from runner.run.finish import RunResult
 from runner.run.idle import conclude_idle, is_all_archived, is_idle
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Prepared, Resubmit, prepare_run
+from runner.run.progress import still_needed
 from runner.run.troubles import Trouble
 
 _MOST_FOLDERS = 5
