@@ -32,6 +32,7 @@ What one module tells another; each is caught before it reaches a person:
     ├── ForbiddenAddressError           http       a URL that is not fetched
     ├── BrokenOffError                  http       no whole answer came
     ├── TunnelError                 http       a proxy that opened no tunnel
+    ├── GuardedError                http       a paid POST that this machine's lease does not cover
     ├── LeftOutError                providers  a published model or price that cannot be used
     ├── ProviderError                   providers  a free request that failed
     │   └── StillLimitedError           lane       nothing but 429 for as long as we wait
