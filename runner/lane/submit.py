@@ -329,8 +329,8 @@ class Submission:
                 name, remote_id = self.task.name, outcome.remote_id
                 self.submitter.control.condition(
                     ExitCode.TRY_AGAIN,
-                    f"{name}: was accepted as {remote_id}, and another machine has taken the account over, which"
-                    " looks for it; hint: where it cannot tell, say it there: callsheet reconcile"
+                    f"{name}: was accepted as {remote_id}, and another machine has taken the account over,"
+                    " which looks for it; hint: where it cannot tell, say it there: callsheet reconcile"
                     f" {shlex.quote(name)} --adopt {shlex.quote(remote_id)}",
                 )
                 raise

@@ -24,7 +24,8 @@ _UPGRADES = {
 """By the version that they begin with, the scripts that lead to the next one."""
 
 
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """One of the SQL files here."""
     return files("runner.ledger").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -62,14 +63,14 @@ def prepare(connection: sqlite3.Connection, path: Path | None, zone: datetime.tz
         raise StateError(f"{path}: the ledger is corrupt ({verdict}); nothing was sent", hint=RECOVER)
     has_tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
     if not has_tables:
-        schema = _script("schema.sql") + _script("spends.sql")
+        schema = script("schema.sql") + script("spends.sql")
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
         )
     _upgrade(connection, zone)
     found = _version(connection)
     if found != SCHEMA_VERSION:
-        raise _unknown(path, found)
+        raise unknown_version(path, found)
 
 
 def _upgrade(connection: sqlite3.Connection, zone: datetime.tzinfo | None) -> None:
@@ -77,7 +78,7 @@ def _upgrade(connection: sqlite3.Connection, zone: datetime.tzinfo | None) -> No
     version = _version(connection)
     scripts: list[str] = []
     while version in _UPGRADES:
-        scripts += map(_script, _UPGRADES[version])
+        scripts += map(script, _UPGRADES[version])
         version = str(int(version) + 1)
     if scripts:
         connection.create_function("day_of", 1, functools.partial(local_day, zone=zone), deterministic=True)
@@ -87,9 +88,10 @@ def _upgrade(connection: sqlite3.Connection, zone: datetime.tzinfo | None) -> No
         )
 
 
-def _unknown(path: Path | None, found: str) -> StateError:
+def unknown_version(ledger: object, found: str) -> StateError:
+    """That a ledger, named by its place, is of a version that this callsheet does not know."""
     return StateError(
-        f"{path}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",
+        f"{ledger}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",
         hint="use the callsheet that wrote it, or a newer one",
     )
 
@@ -117,7 +119,7 @@ def open_for_reading(path: Path, zone: datetime.tzinfo | None = None) -> SqliteE
         found = _version(connection)
     if found != SCHEMA_VERSION:
         connection.close()
-        raise _unknown(path, found)
+        raise unknown_version(path, found)
     connection.path = path
     return connection
 

@@ -1,8 +1,8 @@
 """What `Ledger` and `LedgerReader` ask of a database: `sqlite.py` and `postgres.py` give it.
 
 Their statements are written once, in SQL that SQLite 3.37 and PostgreSQL 15 understand alike: `?` and `?1`
-for values, no function of one of them, no order that depends on where NULL stands, and `rowid` in the tables
-whose order has no other name.
+for values (first beside a column, which tells its type), no function of one of them, no order that depends on
+where NULL stands, and `rowid` in the tables whose order has no other name.
 """
 
 from __future__ import annotations

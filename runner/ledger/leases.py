@@ -1,6 +1,6 @@
 """Who drives a lane of a shared ledger: one row for each lane, and the few statements over it.
 
-The statements are PostgreSQL's alone: a ledger of one machine has no leases. `leases.sql` makes the table.
+The statements are PostgreSQL's alone: a ledger of one machine has no leases.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
 from runner.ledger.database import open_for_writing
 from runner.ledger.engine import Engine
 from runner.ledger.leases import LaneKey, LeaseTable, SharedEngine, Taken
+from runner.ledger.open import check_is_here, check_own_is_moved, shared_address
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     TAKEN_OVER,
@@ -31,7 +32,7 @@ from runner.ledger.rows import (
     OutputRow,
     RunRow,
 )
-from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, TaskState, sql_list
+from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Reason, Resolution, TaskState, sql_list
 from runner.ledger.succession import goes_on, may_follow, reason_after
 from runner.plan.task import Task
 from runner.project import PROJECT_FILE, Project
@@ -94,6 +95,11 @@ class Ledger:
 
     def close(self) -> None:
         self._db.close()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether its statements belong in a worker thread."""
+        return self._db.is_remote
 
     def transaction(self) -> AbstractContextManager[None]:
         """All of it or nothing; durable at the end. Raises StateError when it could not be saved."""
@@ -213,7 +219,7 @@ class Ledger:
         if latest is not None and goes_on(latest, run_id):
             self._move(latest.id, TaskState.INTENDED, at, **facts)
             return latest.id
-        made = {
+        made: dict[str, str | float | None] = {
             "id": intent.attempt_id,
             "identity": task.identity,
             "run_id": run_id,
@@ -221,6 +227,7 @@ class Ledger:
             "origin": task.origin,
             "model": task.model,
             "state": TaskState.INTENDED,
+            "decision": 0 if latest is None else self._decision(task.identity, intent.reason),
         }
         self._insert("attempts", made | facts)
         self._note(intent.attempt_id, at, state=TaskState.INTENDED)
@@ -234,7 +241,12 @@ class Ledger:
         at: float,
         handle: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """The service took it under `remote_id`, and gave `handle` with it. Raises RemoteIdTakenError."""
+        """The service took it under `remote_id`, and gave `handle` with it. Raises RemoteIdTakenError.
+
+        Said once more it changes nothing: nobody may have heard that it was saved.
+        """
+        if self._is_accepted(attempt_id, remote_id):
+            return
         self._claim(attempt_id, remote_id)
         self._move(
             attempt_id,
@@ -384,6 +396,13 @@ class Ledger:
         for row in outputs:
             self._insert("outputs", members(row) | {"media": _dumps(row.media)})
 
+    def _decision(self, identity: str, reason: Reason) -> int:
+        """The number of the decision by which the next attempt at a task is made."""
+        (newest,) = self._db.execute(
+            "SELECT max(decision) FROM attempts WHERE identity = ?", (identity,)
+        ).fetchone()
+        return int(newest) + (reason in (Reason.RETRY, Reason.AGAIN))
+
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
         if not caps.is_none:
             caps.check(self.read.spend(run_id, *caps.runs), estimate)
@@ -414,6 +433,13 @@ class Ledger:
         covering = (cap for cap in self._budgets.caps if cap.where.covers(account, json.loads(labels)))
         found = (Overshoot.of(cap, day, self.read.spent_in(span_of(cap, day), cap.where)) for cap in covering)
         return [each for each in found if each is not None]
+
+    def _is_accepted(self, attempt_id: str, remote_id: str) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM attempts WHERE id = ? AND remote_id = ? AND verdict = ?",
+            (attempt_id, remote_id, Verdict.ACCEPTED),
+        )
+        return found.fetchone() is not None
 
     def _claim(self, attempt_id: str, remote_id: str) -> None:
         # asked before, for an error would undo the step: callers go on with another one
@@ -451,8 +477,25 @@ class Ledger:
 
 
 def open_ledger(project: Project, budgets: Budgets) -> Ledger:
-    """The ledger for writing, made where there is none. Raises StateError. Enter it under the lock."""
-    return Ledger.open(project.ledger_path, budgets)
+    """The ledger for writing, made where there is none. Raises StateError, NoProjectError. Enter it under
+    the lock.
+    """
+    address = shared_address(project)
+    engine: Engine
+    if address is None:
+        engine = open_for_writing(project.ledger_path, budgets.zone)
+    else:
+        check_own_is_moved(project, address)
+        # imported here: an optional extra
+        from runner.ledger.shared import open_shared
+
+        engine = open_shared(address)
+    try:
+        check_is_here(project, LedgerReader(engine))
+        return Ledger(engine, budgets)
+    except BaseException:
+        engine.close()
+        raise
 
 
 _ENDED = Evidence(row=23, headers_begun=None, reason="the process ended between the intent and the outcome")

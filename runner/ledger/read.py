@@ -99,7 +99,7 @@ class LedgerReader(SpendReader):
 
     def unfinished_runs(self, job_file: str | None = None) -> list[RunRow]:
         """The unfinished runs of a job file, or of all, newest first."""
-        unfinished = "WHERE (?1 IS NULL OR job_file = ?1) AND finished_at IS NULL"
+        unfinished = "WHERE (job_file = ?1 OR ?1 IS NULL) AND finished_at IS NULL"
         return self._rows(RunRow, f"{unfinished} ORDER BY started_at DESC, id DESC", job_file)
 
     def has_intents(self, run_id: str) -> bool:
@@ -196,8 +196,8 @@ class LedgerReader(SpendReader):
             rows = self._rows(
                 AttemptRow,
                 f"WHERE state IN {sql_list(states)} AND seq > ?1"
-                " AND (?2 IS NULL OR origin = ?2) AND (?3 IS NULL OR EXISTS (SELECT 1 FROM tasks"
-                " WHERE tasks.identity = attempts.identity AND tasks.provider = ?3))"
+                " AND (origin = ?2 OR ?2 IS NULL) AND (EXISTS (SELECT 1 FROM tasks"
+                " WHERE tasks.identity = attempts.identity AND tasks.provider = ?3) OR ?3 IS NULL)"
                 f" ORDER BY seq LIMIT {BATCH}",
                 last,
                 origin,
@@ -212,7 +212,7 @@ class LedgerReader(SpendReader):
         """How many attempts stand in each state; at one service, or in all."""
         rows = self._db.execute(
             "SELECT state, count(*) FROM attempts JOIN tasks USING (identity)"
-            " WHERE (?1 IS NULL OR attempts.origin = ?1) AND (?2 IS NULL OR provider = ?2) GROUP BY state",
+            " WHERE (attempts.origin = ?1 OR ?1 IS NULL) AND (provider = ?2 OR ?2 IS NULL) GROUP BY state",
             (origin, provider),
         )
         return {TaskState(state): count for state, count in rows}
@@ -417,9 +417,9 @@ class LedgerReader(SpendReader):
         """
         return self._rows(
             AttemptRow,
-            "WHERE (?1 IS NULL OR origin = ?1)"
+            "WHERE (origin = ?1 OR ?1 IS NULL)"
             # by either clock: one of them may have been wrong by years
-            " AND (?2 IS NULL OR key_hash = ?2) AND (intended_at >= ?3 OR server_time >= ?3)"
+            " AND (key_hash = ?2 OR ?2 IS NULL) AND (intended_at >= ?3 OR server_time >= ?3)"
             f" AND {_MAY_TURN_UP if is_by_tag else _MAY_BE_LISTED}"
             " AND state IN ('planned', 'written_off') AND remote_id IS NULL ORDER BY seq",
             origin,
