@@ -386,7 +386,7 @@ class LedgerReader(SpendReader):
             (origin, key_hash, *more),
         )
         return [
-            (seq, Accepted(attempt, remote_id, model, _scope(listing, request), *times))
+            (seq, Accepted(attempt, remote_id, model, listing.scope(json.loads(request)), *times))
             for seq, attempt, remote_id, model, request, *times in rows
         ]
 
@@ -485,12 +485,6 @@ def _echoes(value: str, sent: str = "") -> str:
 def _newest(identities: Sequence[str], seq: str = "max(seq)") -> str:
     """One attempt of each of these tasks, by its `seq`."""
     return f"(SELECT {seq} FROM attempts WHERE identity IN ({marks(identities)}) GROUP BY identity)"
-
-
-def _scope(listing: Listing, request: str) -> str:
-    """The part of a list that shows a request."""
-    value = json.loads(request).get(listing.scope_field)
-    return listing.scope_default if value is None else str(value)
 
 
 def _by_key(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
