@@ -10,6 +10,7 @@
     ├── NothingSentError                66   a task's input is gone or changed: it was not sent
     │   └── InputNotKeptError           74   its input cannot be copied to where it stays for good
     ├── ServiceUnreachableError         69   the API cannot be reached, or its certificate is bad
+    ├── WorkersError                    69   the cluster of `--workers` cannot be used
     ├── NoProjectError                  73   no project root, or one that cannot be written
     ├── StateError                      74   ledger or disk: cannot write, corrupt, full
     │   └── UnsafePathError             74   a path that leaves the root, or a link in its place
@@ -35,6 +36,7 @@ What one module tells another; each is caught before it reaches a person:
     ├── LeftOutError                providers  a published model or price that cannot be used
     ├── ProviderError                   providers  a free request that failed
     │   └── StillLimitedError           lane       nothing but 429 for as long as we wait
+    ├── WorkerDiedError             work       a process that died over what it was given
     ├── DownloadError                   store      a result that could not be fetched, or stored
     ├── RemoteIdTakenError              ledger     an id that another attempt holds
     ├── NoScanError                     lane       a list that proves nothing
@@ -158,6 +160,10 @@ class ServiceUnreachableError(CallsheetError):
     @classmethod
     def untrusted(cls, said: str) -> ServiceUnreachableError:
         return cls(f"cannot trust the API's certificate: {said}")
+
+
+class WorkersError(CallsheetError):
+    exit_code = ExitCode.UNREACHABLE
 
 
 class NoProjectError(CallsheetError):
