@@ -7,21 +7,15 @@ import threading
 import pytest
 
 from runner.errors import ExitCode, StateError
-from runner.lane.lease import GUARD, PATIENCE, TAKEOVER
+from runner.lane.lease import GUARD, PATIENCE, TAKEOVER, Lease, Leases
 from runner.ledger.leases import LaneHeldError, LaneKey
 from runner.ledger.states import TaskState
 from tests.support.ledger_rows import CUT, SENT, intend
-from tests.support.shared_bench import LANE, Host, database, hosts, postgres
+from tests.support.shared_bench import LANE, Host, database, hosts
 
-__all__ = ["database", "postgres"]
+__all__ = ["database"]
 
 OTHER = LaneKey("mesh", LANE.origin, "another key")
-
-
-def attempt_state(host: Host, number: int = 1) -> TaskState:
-    found = host.ledger.read.attempt(f"attempt-{number}")
-    assert found is not None
-    return found.state
 
 
 def write(host: Host, number: int = 1) -> None:
@@ -39,10 +33,13 @@ def test_a_lane_that_is_driven_is_refused_with_who_drives_it_and_since_when(
     with hosts(database, "a", "b") as (first, second):
         first.take()
         began = second.clock
-        with pytest.raises(LaneHeldError, match=r"driven by ci-7 \(.*process \d+\) since .*--wait 6h") as told:
+        with pytest.raises(
+            LaneHeldError, match=r"driven by ci-7 \(.*process \d+\) since .*--wait 6h"
+        ) as told:
             second.take(beside=first)
         assert told.value.exit_code is ExitCode.TRY_AGAIN
         assert second.clock - began < 10, "a heartbeat shows that it is alive"
+        second.start()
         assert second.take(key=OTHER, beside=first).is_fresh(), "another lane is free"
 
 
@@ -74,7 +71,7 @@ def test_a_silent_driver_is_taken_over_after_a_minute_and_its_intents_are_marked
         began = second.clock
         second.take()
         assert TAKEOVER <= second.clock - began <= TAKEOVER + 2
-        assert second.told and "silent" in second.told[0]
+        assert ["silent" in said for said in second.told] == [True]
         found = second.ledger.read.attempt("attempt-1")
         assert found is not None
         assert found.state is TaskState.AMBIGUOUS
@@ -149,17 +146,14 @@ def test_the_guard_counts_from_before_the_renewal_was_sent(
 ) -> None:
     with hosts(database, "a") as (first,):
         lease = first.take()
-        renew = first.leases._renew
+        renew = Leases._renew
 
-        def slow(lease: object) -> LaneHeldError | None:
+        def slow(leases: Leases, lease: Lease) -> LaneHeldError | None:
             first.clock += GUARD
-            return renew(lease)  # type: ignore[arg-type]
+            return renew(leases, lease)
 
-        monkeypatch.setattr(Host, "beat", Host.beat)
-        sent = first.clock
-        lost = slow(lease)
-        assert lost is None
-        lease.renewed = sent
+        monkeypatch.setattr(Leases, "_renew", slow)
+        first.beat()
         assert not lease.is_fresh()
 
 
@@ -293,16 +287,8 @@ def test_what_is_under_way_under_an_earlier_key_goes_to_one_machine(database: st
         assert not held.covers("key"), "whoever still has the earlier key fetches it"
         second.leases.sign_off()
         first.leases.sign_off()
+        first.start()
         third.take(key=OTHER)
         assert third.lease(OTHER).covers("key")
         with pytest.raises(LaneHeldError):
-            first.start() and first.take(beside=third)
-
-
-@pytest.mark.fault(139)
-def test_a_database_that_is_gone_lets_nothing_be_taken_or_written(database: str) -> None:
-    with hosts(database, "a", "b") as (first, second):
-        first.take()
-        for host in (first, second):
-            host.ledger._db.close()  # type: ignore[attr-defined]
-    assert attempt_state
+            first.take(beside=third)

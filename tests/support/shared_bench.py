@@ -6,7 +6,6 @@ import contextlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -18,23 +17,16 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.postgres import Address
 from runner.ledger.shared import open_shared
 from tests.support.ledger_rows import RUN
-from tests.support.postgres import Cluster, shared_cluster
+from tests.support.postgres import shared_cluster
 
 LANE = LaneKey("mesh", RUN.origin, "key")
 """That of the attempts in `ledger_rows`."""
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Cluster]:
-    """One server for all tests of a session."""
-    with shared_cluster() as cluster:
-        yield cluster
-
-
 @pytest.fixture
-def database(postgres: Cluster) -> str:
+def database() -> str:
     """The URL of an empty database."""
-    return postgres.make_database()
+    return shared_cluster().make_schema()
 
 
 def open_at(url: str) -> Ledger:
@@ -49,7 +41,7 @@ class Host:
     ledger: Ledger
     clock: float = 1000.0
     told: list[str] = field(default_factory=list)
-    leases: Leases = field(init=False)
+    leases: Leases = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.leases = self.start()
@@ -100,9 +92,3 @@ def hosts(url: str, *names: str) -> Iterator[list[Host]]:
         with found[0].ledger.transaction():
             found[0].ledger.begin_run(RUN)
         yield found
-
-
-def folder_of(root: Path, name: str) -> Path:
-    made = root / name
-    made.mkdir()
-    return made
