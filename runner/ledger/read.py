@@ -287,15 +287,15 @@ class LedgerReader(SpendReader):
         )
         return found.fetchone() is not None
 
-    def paths_of(self, sha256: str) -> list[str]:
-        """Where a published file with these bytes is, by the newest row of each path; the newest first."""
+    def paths_of(self, digests: Sequence[str]) -> dict[str, list[str]]:
+        """Where published files with these bytes are, by the newest row of each path; the newest first."""
         rows = self._db.execute(
-            "SELECT path FROM outputs WHERE sha256 = ?"
+            f"SELECT sha256, path FROM outputs WHERE sha256 IN ({_marks(digests)})"
             " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
             " ORDER BY seq DESC",
-            (sha256,),
+            tuple(digests),
         )
-        return [path for (path,) in rows]
+        return _by_key(rows)
 
     def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
         """The files of the newest attempt of each identity where that is done, the video first."""
