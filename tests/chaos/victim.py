@@ -1,8 +1,8 @@
 """Processes of the command that kill themselves at a named point, forked from one that has all modules.
 
 Starting Python and importing takes three times as long as what a victim does until it dies. Each line
-on stdin is `[BACKEND, POINT, NTH, LOG, ARGUMENTS...]` as JSON; the answers are the child's pid and, when
-it is gone, its exit status as subprocess tells it (-9: killed).
+on stdin is an `Order` as JSON; the answers are the child's pid and, when it is gone, its exit status as
+subprocess tells it (-9: killed). A child that stands still is answered with -19, once each time.
 
 The points are patched into the product here, in the child; the product has no hook for them.
 `none` never kills: the parent does, at a time of its own.
@@ -16,11 +16,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import anyio
 from httpcore._async.http11 import AsyncHTTP11Connection
+
+from tests.chaos import clock  # isort: split
 
 import runner.run.run
 import runner.store.download
@@ -34,15 +37,34 @@ from runner.store.files import LocalFiles, _LocalPart
 Patch = Callable[["Fuse"], None]
 
 
-class Fuse:
-    """Kills this process with SIGKILL when it is lit for the n-th time."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a victim does, and what it meets. `signal` comes at the n-th passage of `point`.
 
-    def __init__(self, nth: int) -> None:
+    `wrong` is how many seconds its wall clock is ahead, `haste` by how much a lease's times are divided.
+    """
+
+    arguments: Sequence[str]
+    log: str
+    backend: str = "asyncio"
+    point: str = "none"
+    nth: int = 1
+    signal: int = signal.SIGKILL
+    environ: Mapping[str, str] = field(default_factory=dict)
+    wrong: float = 0.0
+    haste: float = 1.0
+
+
+class Fuse:
+    """Sends this process a signal when it is lit for the n-th time."""
+
+    def __init__(self, nth: int, signal: int) -> None:
         self._left = itertools.count(nth - 1, -1)
+        self._signal = signal
 
     def light(self) -> None:
         if next(self._left) == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self._signal)
 
 
 def _before(owner: Any, name: str) -> Patch:
@@ -128,26 +150,29 @@ POINTS: dict[str, Patch] = {
 """From the first durable byte of a task to the manifest of its run, in that order."""
 
 
-def _victim(backend: str, point: str, nth: int, *arguments: str) -> int:
+def _victim(order: Order) -> int:
     # the product chooses no backend, so anyio's default is asyncio: the child may run on trio too
-    anyio.run = functools.partial(anyio.run, backend=backend)  # type: ignore[assignment]
-    POINTS[point](Fuse(nth))
-    sys.argv = ["callsheet", *arguments]
-    return main(list(arguments))
+    anyio.run = functools.partial(anyio.run, backend=order.backend)  # type: ignore[assignment]
+    os.environ.update(order.environ)
+    clock.be_wrong(order.wrong)
+    POINTS[order.point](Fuse(order.nth, order.signal))
+    sys.argv = ["callsheet", *order.arguments]
+    return main([*order.arguments])
 
 
-def _live(log: str, *order: Any) -> NoReturn:
-    """The child: its output goes to the file `log`, and nothing of its parent is run at its end."""
+def _live(order: Order) -> NoReturn:
+    """The child: its output goes to a file, and nothing of its parent is run at its end."""
     status = 70
     try:
         silent = os.open(os.devnull, os.O_RDWR)
-        told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        for kept, to in enumerate((silent, silent, told)):
+        told = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for kept, to in enumerate((silent, told, told)):
             os.dup2(to, kept)
         try:
-            status = _victim(*order)
+            status = _victim(order)
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
+        sys.stdout.flush()
         sys.stderr.flush()
     finally:
         os._exit(status)
@@ -155,12 +180,13 @@ def _live(log: str, *order: Any) -> NoReturn:
 
 def _serve() -> None:
     for line in sys.stdin:
-        backend, point, nth, log, *arguments = json.loads(line)
+        order = Order(**json.loads(line))
         pid = os.fork()
         if not pid:
-            _live(log, backend, point, nth, *arguments)
+            _live(order)
         print(pid, flush=True)
-        _, status = os.waitpid(pid, 0)
+        while os.WIFSTOPPED(status := os.waitpid(pid, os.WUNTRACED)[1]):
+            print(-signal.SIGSTOP, flush=True)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
