@@ -21,9 +21,13 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import anyio
+import h11
 from httpcore._async.http11 import AsyncHTTP11Connection
 
 from tests.chaos import clock  # isort: split
+
+import runner.lane.lease
+import runner.ledger.postgres
 
 import runner.run.run
 import runner.store.download
@@ -41,7 +45,8 @@ Patch = Callable[["Fuse"], None]
 class Order:
     """What a victim does, and what it meets. `signal` comes at the n-th passage of `point`.
 
-    `wrong` is how many seconds its wall clock is ahead, `haste` by how much a lease's times are divided.
+    `log` is the file for what it says, `answer` one for its standard output alone. Its wall clock is `wrong`
+    seconds ahead, and the times of a lease are divided by `haste`.
     """
 
     arguments: Sequence[str]
@@ -53,6 +58,7 @@ class Order:
     environ: Mapping[str, str] = field(default_factory=dict)
     wrong: float = 0.0
     haste: float = 1.0
+    answer: str = ""
 
 
 class Fuse:
@@ -129,11 +135,24 @@ def _after_post_body(fuse: Fuse) -> None:
     AsyncHTTP11Connection._send_request_body = call  # type: ignore[method-assign]
 
 
+def _guard_passed(fuse: Fuse) -> None:
+    """The POST may begin, by all that is asked; not a byte of it was handed to the network."""
+    original = AsyncHTTP11Connection._send_event
+
+    async def call(self: AsyncHTTP11Connection, event: Any, *rest: Any, **named: Any) -> None:
+        if isinstance(event, h11.Request) and event.method == b"POST":
+            fuse.light()
+        await original(self, event, *rest, **named)
+
+    AsyncHTTP11Connection._send_event = call  # type: ignore[method-assign]
+
+
 POINTS: dict[str, Patch] = {
     "none": lambda fuse: None,
     "before-intent": _before(Ledger, "intend"),
     "intent-uncommitted": _after(Ledger, "intend"),
     "intent-durable": _before(MeshClient, "submit"),
+    "guard-passed": _guard_passed,
     "post-written": _after_post_body,
     "post-answered": _after_await(MeshClient, "submit"),
     "id-uncommitted": _after(Ledger, "accept"),
@@ -150,11 +169,19 @@ POINTS: dict[str, Patch] = {
 """From the first durable byte of a task to the manifest of its run, in that order."""
 
 
+def _hurry(haste: float) -> None:
+    """Divides the times of a lease, and for how long an answer of the database is waited for."""
+    for name in ("HEARTBEAT", "GUARD", "TAKEOVER", "PATIENCE", "LOOK"):
+        setattr(runner.lane.lease, name, getattr(runner.lane.lease, name) / haste)
+    runner.ledger.postgres.ANSWER_SECONDS /= haste
+
+
 def _victim(order: Order) -> int:
     # the product chooses no backend, so anyio's default is asyncio: the child may run on trio too
     anyio.run = functools.partial(anyio.run, backend=order.backend)  # type: ignore[assignment]
     os.environ.update(order.environ)
     clock.be_wrong(order.wrong)
+    _hurry(order.haste)
     POINTS[order.point](Fuse(order.nth, order.signal))
     sys.argv = ["callsheet", *order.arguments]
     return main([*order.arguments])
@@ -166,7 +193,8 @@ def _live(order: Order) -> NoReturn:
     try:
         silent = os.open(os.devnull, os.O_RDWR)
         told = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        for kept, to in enumerate((silent, told, told)):
+        answer = os.open(order.answer, os.O_WRONLY | os.O_CREAT, 0o600) if order.answer else told
+        for kept, to in enumerate((silent, answer, told)):
             os.dup2(to, kept)
         try:
             status = _victim(order)

@@ -92,12 +92,13 @@ class PostgresProxy:
         with self._lock:
             self._strikes.clear()
 
-    def cut_all(self) -> None:
-        """Closes every connection, wherever it stands."""
+    def cut_all(self) -> int:
+        """Closes every connection, wherever it stands; how many there were."""
         with self._lock:
             cut = [*self._open]
         for connection in cut:
             connection.close()
+        return len(cut)
 
     def close(self) -> None:
         self._over.set()
@@ -215,9 +216,10 @@ class _Connection:
 
     def _judge(self) -> bool:
         """Does what a strike says; True where the statement is to be handed on as usual."""
+        if self._text.lstrip().startswith("BEGIN"):
+            self._earlier = ""
         strike = self._proxy.strike(self._text, self._earlier)
-        is_end = re.match(r"\s*(COMMIT|ROLLBACK)\s*;?\s*$", self._text, re.I) is not None
-        self._earlier = "" if is_end else f"{self._earlier}\n{self._text}"
+        self._earlier += f"\n{self._text}"
         if strike is None:
             return True
         strike.meanwhile()
