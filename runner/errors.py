@@ -36,6 +36,7 @@ What one module tells another; each is caught before it reaches a person:
     ├── ProviderError                   providers  a free request that failed
     │   └── StillLimitedError           lane       nothing but 429 for as long as we wait
     ├── DownloadError                   store      a result that could not be fetched, or stored
+    ├── ConflictError                   ledger     a statement against a rule of the schema
     ├── RemoteIdTakenError              ledger     an id that another attempt holds
     ├── NoScanError                     lane       a list that proves nothing
     ├── LeftForLater                    run        a paid task that the next run goes on with

@@ -6,11 +6,10 @@ ends without an exception, the step is on the disk.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,7 +17,9 @@ from runner.errors import RefusedError, StateError
 from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
 from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
-from runner.ledger.database import open_for_writing, translate_errors
+from runner.ledger.database import open_for_writing
+from runner.ledger.engine import Engine
+from runner.ledger.open import check_is_here, check_own_is_moved, shared_address
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     AttemptRow,
@@ -29,7 +30,7 @@ from runner.ledger.rows import (
     OutputRow,
     RunRow,
 )
-from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, TaskState, sql_list
+from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Reason, Resolution, TaskState, sql_list
 from runner.ledger.succession import goes_on, may_follow, reason_after
 from runner.plan.task import Task
 from runner.project import PROJECT_FILE, Project
@@ -46,15 +47,13 @@ class Ledger:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
-        path: Path | None = None,
+        engine: Engine,
         budgets: Budgets = Budgets(),  # noqa: B008  frozen
     ) -> None:
         """Attempts belong to days of the zone of `budgets`, whose caps hold for every intent."""
-        self._db = connection
-        self._path = path
+        self._db = engine
         self._budgets = budgets
-        self.read = LedgerReader(connection)
+        self.read = LedgerReader(engine)
         for key in ("salt", "ledger_id"):
             if self.read.meta(key) is None:
                 with self.transaction():
@@ -63,7 +62,7 @@ class Ledger:
     @classmethod
     def open(cls, path: Path, budgets: Budgets = Budgets()) -> Ledger:  # noqa: B008  frozen
         """Opens or makes the ledger at `path`. Raises StateError."""
-        return cls(open_for_writing(path, budgets.zone), path, budgets)
+        return cls(open_for_writing(path, budgets.zone), budgets)
 
     @property
     def ledger_id(self) -> str:
@@ -87,41 +86,18 @@ class Ledger:
     def close(self) -> None:
         self._db.close()
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of it or nothing; durable at the end. Raises StateError when the disk does not take it."""
-        with translate_errors(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            try:
-                self._db.execute("COMMIT")
-            except sqlite3.Error:
-                # a full disk leaves the transaction open: a later one must not carry this half
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+    @property
+    def is_remote(self) -> bool:
+        """Whether its statements belong in a worker thread."""
+        return self._db.is_remote
 
-    @contextlib.contextmanager
-    def savepoint(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
+        """All of it or nothing; durable at the end. Raises StateError when it could not be saved."""
+        return self._db.transaction()
+
+    def savepoint(self) -> AbstractContextManager[None]:
         """One step of a group commit: undone alone when it raises. Raises StateError for a full disk."""
-        with translate_errors(self._path):
-            if not self._db.in_transaction:
-                # a full disk takes back the whole transaction; a savepoint alone would commit itself
-                raise sqlite3.OperationalError("an earlier step found the disk full")
-            self._db.execute("SAVEPOINT step")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK TO step")
-                    self._db.execute("RELEASE step")
-                raise
-            self._db.execute("RELEASE step")
+        return self._db.savepoint()
 
     # runs
 
@@ -130,11 +106,11 @@ class Ledger:
 
     def begin_session(self, run_id: str, at: float, facts: Mapping[str, JsonValue]) -> int:
         """Notes that a process works on this run; gives the session's number."""
-        cursor = self._db.execute(
-            "INSERT INTO sessions (run_id, started_at, facts) VALUES (?, ?, ?)", (run_id, at, _dumps(facts))
-        )
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+        row = self._db.execute(
+            "INSERT INTO sessions (run_id, started_at, facts) VALUES (?, ?, ?) RETURNING rowid",
+            (run_id, at, _dumps(facts)),
+        ).fetchone()
+        return int(row[0])
 
     def end_session(self, session: int, at: float, exit_code: int) -> None:
         self._db.execute(
@@ -215,7 +191,7 @@ class Ledger:
         if latest is not None and goes_on(latest, run_id):
             self._move(latest.id, TaskState.INTENDED, at, **facts)
             return latest.id
-        made = {
+        made: dict[str, str | float | None] = {
             "id": intent.attempt_id,
             "identity": task.identity,
             "run_id": run_id,
@@ -223,6 +199,7 @@ class Ledger:
             "origin": task.origin,
             "model": task.model,
             "state": TaskState.INTENDED,
+            "decision": 0 if latest is None else self._decision(task.identity, intent.reason),
         }
         self._insert("attempts", made | facts)
         self._note(intent.attempt_id, at, state=TaskState.INTENDED)
@@ -236,7 +213,12 @@ class Ledger:
         at: float,
         handle: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """The service took it under `remote_id`, and gave `handle` with it. Raises RemoteIdTakenError."""
+        """The service took it under `remote_id`, and gave `handle` with it. Raises RemoteIdTakenError.
+
+        Said once more it changes nothing: nobody may have heard that it was saved.
+        """
+        if self._is_accepted(attempt_id, remote_id):
+            return
         self._claim(attempt_id, remote_id)
         self._move(
             attempt_id,
@@ -319,13 +301,14 @@ class Ledger:
 
     def notice_echo(self, attempt_id: str, echoed: Echoed) -> None:
         """What came back of what an attempt sent. Another value than was sent is never forgotten."""
+        is_same = echoed.is_same_input
         self._db.execute(
             "UPDATE attempts SET"
             " echoed_tag = CASE WHEN echoed_tag <> tag THEN echoed_tag ELSE coalesce(?, echoed_tag) END,"
             " echoed_seed = CASE WHEN echoed_seed <> seed THEN echoed_seed ELSE coalesce(?, echoed_seed) END,"
-            " echoed_input = min(coalesce(?3, echoed_input), coalesce(echoed_input, ?3))"
+            " echoed_input = CASE WHEN echoed_input = 0 THEN 0 ELSE coalesce(?, echoed_input) END"
             " WHERE id = ?",
-            (echoed.tag, echoed.seed, echoed.is_same_input, attempt_id),
+            (echoed.tag, echoed.seed, is_same if is_same is None else int(is_same), attempt_id),
         )
 
     def observe(
@@ -385,6 +368,13 @@ class Ledger:
         for row in outputs:
             self._insert("outputs", members(row) | {"media": _dumps(row.media)})
 
+    def _decision(self, identity: str, reason: Reason) -> int:
+        """The number of the decision by which the next attempt at a task is made."""
+        (newest,) = self._db.execute(
+            "SELECT max(decision) FROM attempts WHERE identity = ?", (identity,)
+        ).fetchone()
+        return int(newest) + (reason in (Reason.RETRY, Reason.AGAIN))
+
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
         if not caps.is_none:
             caps.check(self.read.spend(run_id, *caps.runs), estimate)
@@ -416,11 +406,23 @@ class Ledger:
         found = (Overshoot.of(cap, day, self.read.spent_in(span_of(cap, day), cap.where)) for cap in covering)
         return [each for each in found if each is not None]
 
+    def _is_accepted(self, attempt_id: str, remote_id: str) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM attempts WHERE id = ? AND remote_id = ? AND verdict = ?",
+            (attempt_id, remote_id, Verdict.ACCEPTED),
+        )
+        return found.fetchone() is not None
+
     def _claim(self, attempt_id: str, remote_id: str) -> None:
-        try:
-            self._db.execute("UPDATE attempts SET remote_id = ? WHERE id = ?", (remote_id, attempt_id))
-        except sqlite3.IntegrityError as error:
-            raise RemoteIdTakenError(remote_id) from error
+        # asked before, for an error would undo the step: callers go on with another one
+        claimed = self._db.execute(
+            "UPDATE attempts SET remote_id = ?1 WHERE id = ?2 AND NOT EXISTS (SELECT 1 FROM attempts AS other"
+            " WHERE other.origin = attempts.origin AND other.remote_id = ?1 AND other.id <> ?2)"
+            " RETURNING 1",
+            (remote_id, attempt_id),
+        ).fetchall()
+        if not claimed:
+            raise RemoteIdTakenError(remote_id)
 
     def _insert(self, table: str, row: Mapping[str, str | float | None]) -> None:
         marks = ", ".join("?" * len(row))
@@ -440,12 +442,32 @@ class Ledger:
     def _note(
         self, attempt_id: str, at: float, *, state: TaskState | None = None, status: str | None = None
     ) -> None:
-        self._db.execute("INSERT INTO history VALUES (?, ?, ?, ?)", (attempt_id, at, state, status))
+        self._db.execute(
+            "INSERT INTO history (attempt_id, at, state, status) VALUES (?, ?, ?, ?)",
+            (attempt_id, at, state, status),
+        )
 
 
 def open_ledger(project: Project, budgets: Budgets) -> Ledger:
-    """The ledger for writing, made where there is none. Raises StateError. Enter it under the lock."""
-    return Ledger.open(project.ledger_path, budgets)
+    """The ledger for writing, made where there is none. Raises StateError, NoProjectError. Enter it under
+    the lock.
+    """
+    address = shared_address(project)
+    engine: Engine
+    if address is None:
+        engine = open_for_writing(project.ledger_path, budgets.zone)
+    else:
+        check_own_is_moved(project, address)
+        # imported here: an optional extra
+        from runner.ledger.shared import open_shared
+
+        engine = open_shared(address)
+    try:
+        check_is_here(project, LedgerReader(engine))
+        return Ledger(engine, budgets)
+    except BaseException:
+        engine.close()
+        raise
 
 
 _RESOLVED_AS = {

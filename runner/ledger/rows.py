@@ -386,3 +386,12 @@ class SpendRow:
     settled: Spend
     in_flight: Spend
     possibly: Spend
+
+    def __add__(self, more: SpendRow) -> SpendRow:
+        """Both as one, under the name of this one."""
+        return SpendRow(
+            self.group,
+            self.settled + more.settled,
+            self.in_flight + more.in_flight,
+            self.possibly + more.possibly,
+        )

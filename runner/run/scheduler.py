@@ -17,7 +17,8 @@ from runner.errors import ExitCode
 from runner.job.expressions import LAST_FRAME
 from runner.lane.lane import Lane
 from runner.lane.submit import Submitter
-from runner.ledger.read import BATCH, LedgerReader
+from runner.ledger.columns import BATCH
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason, TaskState
 from runner.plan.task import Task
