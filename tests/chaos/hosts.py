@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import secrets
 import signal
 import time
 from collections import Counter
@@ -163,8 +164,8 @@ class Fleet:
         ahead: Sequence[float] = (-5 * 3600.0, 0.0, 4 * 3600.0),
     ) -> Iterator[Fleet]:
         """Hosts by the names of `nurseries`, whose wall clocks are `ahead`; `takes` tasks at each account."""
-        url = cluster.make_database()
-        database = url.rpartition("/")[2]
+        database = f"hosts{secrets.token_hex(6)}"
+        cluster.execute(f"CREATE DATABASE {database}")
         with contextlib.ExitStack() as stack:
             hosts = []
             for (name, nursery), wrong in zip(nurseries.items(), ahead, strict=False):
@@ -174,7 +175,7 @@ class Fleet:
                 proxy = stack.enter_context(postgres_proxy(cluster.port))
                 through = cluster.url(database, port=proxy.port)
                 hosts.append(Host(name, root, home, nursery, proxy, through, wrong))
-            fleet = cls(folder, server, url, hosts, takes)
+            fleet = cls(folder, server, cluster.url(database), hosts, takes)
             fleet.cap(None)
             yield fleet
 

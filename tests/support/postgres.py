@@ -47,6 +47,10 @@ def find_tools() -> Path:
     return max(found, key=lambda each: int(each.parent.name) if each.parent.name.isdigit() else 0)
 
 
+_WATCHERS: list[subprocess.Popen[bytes]] = []
+"""They outlive this process, and are not waited for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """`directory` holds all of it."""
@@ -60,13 +64,14 @@ class Cluster:
         directory = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         cluster = cls(directory, _free_port())
         owner = int((os.environ.get("PYTEST_XDIST_WORKER", "") and os.getppid()) or os.getpid())
-        subprocess.Popen(
+        watcher = subprocess.Popen(
             [sys.executable, __file__, str(owner), str(directory)],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        _WATCHERS.append(watcher)
         if os.geteuid() == 0:
             shutil.chown(directory, "postgres", "postgres")
         secret = directory / "password"
