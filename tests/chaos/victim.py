@@ -28,7 +28,6 @@ from tests.chaos import clock  # isort: split
 
 import runner.lane.lease
 import runner.ledger.postgres
-
 import runner.run.run
 import runner.store.download
 from runner.__main__ import main
