@@ -223,8 +223,10 @@ class Fleet:
                 return 0, held, ""
             if ExitCode.PERSON_NEEDED in statuses.values():
                 held += self.settle_by_hand()
-            elif ExitCode.TRY_AGAIN in statuses.values():
+            elif {*statuses.values()} <= {ExitCode.DONE, ExitCode.TRY_AGAIN}:
                 time.sleep(TAKEOVER / 4)
+            else:
+                break
         told = "\n".join(f"{host.name}:\n{host.log.read_text()[-6000:]}" for host in self.hosts)
         return next(filter(None, statuses.values())), held, told
 
