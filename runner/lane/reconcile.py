@@ -6,7 +6,7 @@ Runs beside the other work. A service without a list leaves nothing to go by: he
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
