@@ -17,6 +17,7 @@ from runner.sandbox.render import render_video
 from runner.store.files import LocalFiles
 from tests.support.clips import make_clip
 from tests.support.job_bench import JobBench
+from tests.support.postgres import Cluster, shared_cluster
 from tests.support.run_bench import RunBench
 from tests.support.s3 import S3, moto_server, proxied
 
@@ -87,6 +88,18 @@ def s3(moto: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
         for name, value in found.environment().items():
             monkeypatch.setenv(name, value)
         yield found
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """PostgreSQL for all tests that only need one that runs."""
+    return shared_cluster()
+
+
+@pytest.fixture
+def ledger_url(cluster: Cluster) -> str:
+    """Where a shared ledger may be made; nothing is there yet."""
+    return cluster.make_schema()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ RANKS = {
             "durable redact",
             "project http",
             "objects providers media",
+            "work",
             "job",
             "plan",
             "store",

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from runner.errors import StateError
 from runner.http.route import Route
 from runner.objects.address import ObjectAddress
 from runner.objects.store import ObjectError, ObjectTrouble, Stores
-from runner.record.manifest import ManifestFile
-from runner.record.verify import Finding
+from runner.record.verify import CheckedFile, FileToCheck, Finding
 from runner.store.archive import is_as_archived
 from runner.store.filed import Filed
+
+_AT_ONCE = 8
+
+Ask = Callable[[str, FileToCheck], tuple[Finding, str]]
+"""How the object at an address stands against the record of its file, and more about it in words. Raises
+StateError where the store cannot be asked.
+"""
+
+
+def check_stored(files: Iterable[FileToCheck], ask: Ask) -> Iterator[CheckedFile]:
+    """The copies of these files in their stores, one for each that has one; several are asked at once."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield from threads.map(
+            lambda file: CheckedFile(file.task, file.stored, *ask(file.stored, file)),
+            (file for file in files if file.stored),
+        )
 
 
 @dataclass(slots=True)
@@ -25,7 +42,7 @@ class StoreReader:
     def __post_init__(self) -> None:
         self._stores = Stores(self.route)
 
-    def ask(self, address: str, file: ManifestFile) -> tuple[Finding, str]:
+    def ask(self, address: str, file: FileToCheck) -> tuple[Finding, str]:
         """Raises StateError where the store cannot be read at all."""
         try:
             is_same = is_as_archived(self._stores, address, Filed(file.path, file.sha256, file.bytes))
@@ -42,7 +59,7 @@ class StoreLister:
     _sizes: dict[ObjectAddress, dict[str, int]] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
-    def ask(self, address: str, file: ManifestFile) -> tuple[Finding, str]:
+    def ask(self, address: str, file: FileToCheck) -> tuple[Finding, str]:
         """Raises StateError where the store cannot be listed."""
         at = ObjectAddress.parse(address)
         folder = ObjectAddress(at.scheme, at.bucket, at.key.rpartition("/")[0])

@@ -1,8 +1,8 @@
 """Inputs that lie in object storage: which of them a job may name, and what is known of their contents.
 
 Reading one takes the owner's credentials, and whoever gets the address that is signed for it can read it. So
-a job file, which may come from a stranger, names only what lies below the `inputs` of the project file, unless
-`--trust-job` says that somebody has read it.
+a job file, which may come from a stranger, names only what lies below the `inputs` of the project file,
+unless `--trust-job` says that somebody has read it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 
@@ -24,6 +24,29 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 
 T = TypeVar("T")
+
+
+class Writes(Protocol):
+    """The way to the ledger: of a run, or of one lane's work, each step of which is fenced."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    async def write(self, action: Callable[[Ledger], T]) -> T:
+        """Runs `action` in the next transaction and waits for the disk; raises what it raises."""
+        ...
+
+    def note(self, action: Callable[[Ledger], object]) -> None:
+        """Joins the next commit without waiting: for what a poll would tell again."""
+        ...
+
+    async def flush(self) -> None:
+        """Commits what `note` left."""
+        ...
+
+    async def read(self, query: Callable[[LedgerReader], T]) -> T:
+        """Asks between two transactions; `query` must not hand out a cursor."""
+        ...
 
 
 @dataclass(slots=True)

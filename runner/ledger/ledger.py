@@ -13,15 +13,17 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 
-from runner.errors import RefusedError, StateError
+from runner.errors import ExitCode, NothingSentError, RefusedError, StateError
 from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
 from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
 from runner.ledger.database import open_for_writing
 from runner.ledger.engine import Engine
+from runner.ledger.leases import LaneKey, LeaseTable, SharedEngine, Taken
 from runner.ledger.open import check_is_here, check_own_is_moved, shared_address
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
+    TAKEN_OVER,
     ArchivedRow,
     AttemptRow,
     Echoed,
@@ -43,6 +45,12 @@ class RemoteIdTakenError(Exception):
     """The service answered with an id that another attempt holds (row 12)."""
 
 
+class MadeElsewhereError(NothingSentError):
+    """Another machine has begun with the same task in a lane of its own: one POST is enough."""
+
+    exit_code = ExitCode.TRY_AGAIN
+
+
 class Ledger:
     """The one writer. `read` asks over the same connection."""
 
@@ -59,6 +67,8 @@ class Ledger:
             if self.read.meta(key) is None:
                 with self.transaction():
                     self._db.execute("INSERT INTO meta VALUES (?, ?)", (key, secrets.token_hex(16)))
+        self.leases = LeaseTable(engine, self.ledger_id) if isinstance(engine, SharedEngine) else None
+        """Who drives which lane; None for a ledger of one machine, whose lock says it."""
 
     @classmethod
     def open(cls, path: Path, budgets: Budgets = Budgets()) -> Ledger:  # noqa: B008  frozen
@@ -129,11 +139,22 @@ class Ledger:
     # attempts
 
     def recover(self, at: float) -> list[AttemptRow]:
-        """What an earlier process left between intent and outcome is ambiguous (rows 23, 24, 26)."""
-        stranded = list(self.read.in_state(TaskState.INTENDED))
-        evidence = Evidence(
-            row=23, headers_begun=None, reason="the process ended between the intent and the outcome"
-        )
+        """What an earlier process left between intent and outcome is ambiguous (rows 23, 24, 26).
+
+        Nothing where machines share the ledger: an intent there may be another one's, under way just now;
+        `recover_lane` is for a lane that was just taken.
+        """
+        if self.leases is not None:
+            return []
+        return self._recover(list(self.read.in_state(TaskState.INTENDED)), _ENDED, at)
+
+    def recover_lane(self, key: LaneKey, taken: Taken, at: float) -> list[AttemptRow]:
+        """The same for a lane, in the transaction that has taken its lease (row 128)."""
+        found = self.read.in_state(TaskState.INTENDED, origin=key.origin, provider=key.provider)
+        stranded = [attempt for attempt in found if attempt.key_hash == key.key_hash]
+        return self._recover(stranded, _ENDED if taken.was_signed_off else _SILENT, at)
+
+    def _recover(self, stranded: list[AttemptRow], evidence: Evidence, at: float) -> list[AttemptRow]:
         for attempt in stranded:
             self.leave_unclear(attempt.id, evidence, at)
         return stranded
@@ -143,7 +164,8 @@ class Ledger:
 
         An attempt of this run that is proved unsent is used again under its own id, and belongs to the day of
         `at` then. Raises CapReachedError, RefusedError where the project's budgets cannot be read, and
-        StateError where the task has an attempt that may have been billed.
+        StateError where the task has an attempt that may have been billed; MadeElsewhereError where machines
+        share the ledger.
         """
         latest = self.read.latest([task.identity]).get(task.identity)
         day = self._budgets.day(at)
@@ -171,6 +193,12 @@ class Ledger:
         )
         self.claim(task.output, task.identity)
         if latest is not None and not may_follow(latest, intent.reason):
+            if self.leases is not None:
+                raise MadeElsewhereError(
+                    f"{task.name}: another machine has submitted it meanwhile, with the account"
+                    f" {latest.account}; nothing was sent",
+                    hint="run again once it is made: it is not bought twice",
+                )
             raise StateError(
                 f"{task.name}: refused to submit a task that stands at `{latest.state}`",
                 hint="this is a defect of callsheet; nothing was sent",
@@ -390,7 +418,8 @@ class Ledger:
 
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
         if not caps.is_none:
-            caps.check(self.read.spend(run_id, *caps.runs), estimate)
+            others = frozenset() if caps.elsewhere is None else caps.elsewhere.catch_up(self.read)
+            caps.check(self.read.spend(run_id, *(caps.runs | others)), estimate)
 
     def _check_budgets(self, intent: Intent, day: str) -> None:
         """Reserves: what is checked here is added up by the same transaction."""
@@ -483,6 +512,12 @@ def open_ledger(project: Project, budgets: Budgets) -> Ledger:
         raise
 
 
+_ENDED = Evidence(row=23, headers_begun=None, reason="the process ended between the intent and the outcome")
+_SILENT = Evidence(
+    row=TAKEN_OVER,
+    headers_begun=None,
+    reason="the machine that was to send it fell silent, and another one took over",
+)
 _RESOLVED_AS = {
     Resolution.ADOPTED: TaskState.SUBMITTED,
     Resolution.FOUND: TaskState.SUBMITTED,

@@ -63,6 +63,9 @@ _MAKING = (
 )
 
 
+_BRIEF = b"SET LOCAL statement_timeout = '4s'; SET LOCAL lock_timeout = '4s'"
+
+
 class _Cut(psycopg.OperationalError):
     """No answer came within `ANSWER_SECONDS`."""
 
@@ -176,15 +179,37 @@ class PostgresEngine:
     @contextlib.contextmanager
     def making(self) -> Iterator[None]:
         """A transaction for tables, which takes its time; one machine after another. Raises StateError."""
-        self._again(lambda connection: connection.execute(_BEGIN + _MAKING))
+        with self._unnumbered(_MAKING):
+            yield
+
+    @contextlib.contextmanager
+    def brief(self) -> Iterator[None]:
+        """A transaction that waits for no other writer, and gives up within seconds. Raises StateError, also
+        where it was saved and nobody heard.
+        """
+        with self._unnumbered(_BRIEF):
+            yield
+
+    def another(self) -> PostgresEngine:
+        """A second connection, made when it is first used; for `brief` and for reading."""
+        other = PostgresEngine(self.address, is_writer=False)
+        other._check = self._check
+        return other
+
+    @contextlib.contextmanager
+    def _unnumbered(self, first: bytes) -> Iterator[None]:
+        """A transaction of which nobody asks later whether it was saved."""
+        self._again(lambda connection: connection.execute(_BEGIN + first))
         self._is_inside, self._has_step = True, False
         try:
             yield
         except BaseException:
             self._roll_back()
             raise
-        self._within(lambda connection: connection.execute(b"COMMIT"))
-        self._is_inside = False
+        try:
+            self._within(lambda connection: connection.execute(b"COMMIT"))
+        finally:
+            self._is_inside = False
 
     def run_script(self, script: str) -> None:
         """Statements without values, within a transaction."""

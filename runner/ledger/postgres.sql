@@ -10,6 +10,22 @@ CREATE TABLE writers (               -- one row for each process that has the le
     batch text COLLATE "C" NOT NULL  -- its newest transaction: tells whether a COMMIT without an answer was made
 );
 
+CREATE TABLE leases (                -- who drives a lane; a heartbeat raises `counter`, a new driver `fence`
+    lane text COLLATE "C" PRIMARY KEY,   -- provider, origin and salted hash of the key
+    ledger_id text COLLATE "C" NOT NULL,
+    fence bigint NOT NULL,
+    counter bigint NOT NULL,
+    is_free bigint NOT NULL,         -- 1: the last driver has signed off
+    account text COLLATE "C" NOT NULL,   -- what its driver calls it
+    provider text COLLATE "C" NOT NULL,
+    origin text COLLATE "C" NOT NULL,
+    key_hash text COLLATE "C" NOT NULL,
+    host text COLLATE "C" NOT NULL,
+    process bigint NOT NULL,
+    command text COLLATE "C" NOT NULL,
+    since double precision NOT NULL  -- Unix seconds, by the driver's clock
+);
+
 CREATE TABLE runs (
     id text COLLATE "C" PRIMARY KEY,
     job_file text COLLATE "C" NOT NULL,

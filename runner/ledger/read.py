@@ -10,9 +10,11 @@ from typing import TypeVar
 from runner.json_value import JsonValue
 from runner.ledger.columns import BATCH, batches, columns, marks, to_rows
 from runner.ledger.engine import Value
+from runner.ledger.leases import LeaseRow, rows_of
 from runner.ledger.rows import (
     Accepted,
     ArchivedRow,
+    Attempted,
     AttemptRow,
     Claimed,
     Content,
@@ -325,15 +327,15 @@ class LedgerReader(SpendReader):
         )
         return found.fetchone() is not None
 
-    def paths_of(self, sha256: str) -> list[str]:
-        """Where a published file with these bytes is, by the newest row of each path; the newest first."""
+    def paths_of(self, digests: Sequence[str]) -> dict[str, list[str]]:
+        """Where published files with these bytes are, by the newest row of each path; the newest first."""
         rows = self._db.execute(
-            "SELECT path FROM outputs WHERE sha256 = ?"
+            f"SELECT sha256, path FROM outputs WHERE sha256 IN ({marks(digests)})"
             " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
             " ORDER BY seq DESC",
-            (sha256,),
+            tuple(digests),
         )
-        return [path for (path,) in rows]
+        return _by_key(rows)
 
     def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
         """The files of the newest attempt of each identity where that is done, the video first."""
@@ -424,7 +426,7 @@ class LedgerReader(SpendReader):
             (origin, key_hash, *more),
         )
         return [
-            (seq, Accepted(attempt, remote_id, model, _scope(listing, request), *times))
+            (seq, Accepted(attempt, remote_id, model, listing.scope(json.loads(request)), *times))
             for seq, attempt, remote_id, model, request, *times in rows
         ]
 
@@ -491,6 +493,28 @@ class LedgerReader(SpendReader):
                     break
         return found
 
+    def newest_seq(self) -> int:
+        """The number of the newest attempt; 0 where there is none."""
+        return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM attempts").fetchone()[0])
+
+    def attempted_since(self, seq: int) -> list[Attempted]:
+        """What was attempted after the attempt of that number, by whatever run."""
+        rows = self._db.execute(
+            "SELECT seq, identity, run_id, job_name, edition FROM attempts JOIN runs ON runs.id = run_id"
+            " WHERE seq > ?",
+            (seq,),
+        )
+        return [*to_rows(Attempted, rows)]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines write to it."""
+        return self._db.is_remote
+
+    def leases(self) -> list[LeaseRow]:
+        """Who drives which lane, or has driven it; none in a ledger of one machine."""
+        return rows_of(self._db) if self.is_shared else []
+
     @property
     def project(self) -> str:
         """The id of the project that this ledger belongs to; empty where it has none yet."""
@@ -523,12 +547,6 @@ def _echoes(value: str, sent: str = "") -> str:
 def _newest(identities: Sequence[str], seq: str = "max(seq)") -> str:
     """One attempt of each of these tasks, by its `seq`."""
     return f"(SELECT {seq} FROM attempts WHERE identity IN ({marks(identities)}) GROUP BY identity)"
-
-
-def _scope(listing: Listing, request: str) -> str:
-    """The part of a list that shows a request."""
-    value = json.loads(request).get(listing.scope_field)
-    return listing.scope_default if value is None else str(value)
 
 
 def _by_key(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from runner.job.model import OnAmbiguous, RunPolicy
-from runner.lane.commits import Commits
+from runner.lane.commits import Writes
 from runner.lane.control import Control
 from runner.lane.lane import Lane
 from runner.lane.late import Lookback
+from runner.lane.lease import Leases
 from runner.lane.machine import Machine
 from runner.lane.pace import PrioritySlots
 from runner.lane.reconcile import Reconciler
@@ -35,7 +36,7 @@ class Tools:
     """What a job works with, whatever the lane. `fetch` knows no key; `redactor` knows all of them."""
 
     project: Project
-    commits: Commits
+    commits: Writes
     machine: Machine
     observe: Observer
     fetch: Fetch
@@ -49,6 +50,8 @@ class Tools:
     """None where the project names no store, and in a rehearsal."""
     has_uploads: bool = False
     """The project names a place for inputs; a rehearsal puts nothing there."""
+    leases: Leases | None = None
+    """Those of this process where machines share the ledger."""
 
 
 def agreed(policies: Sequence[RunPolicy]) -> RunPolicy:
@@ -162,14 +165,15 @@ class Session:
     def of(
         cls, account: str, tools: Tools, control: Control, policy: RunPolicy, work: LaneWork, shared: Shared
     ) -> Session:
-        """Its events name the account."""
+        """Its events name the account, and what it writes is fenced where the lane is leased."""
 
         def observe(event: str, fields: Mapping[str, object]) -> None:
             tools.observe(event, {**fields, "account": account})
 
         if work.lane.is_loopback:
             policy = replace(policy, poll=policy.poll.on_loopback())
-        return cls(replace(tools, observe=observe), control, policy, work, shared)
+        own = replace(tools, observe=observe, commits=work.lane.commits)
+        return cls(own, control, policy, work, shared)
 
     @property
     def lane(self) -> Lane:
