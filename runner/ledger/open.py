@@ -12,7 +12,6 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from runner.errors import JobError, NoProjectError
-from runner.job.environment import read_env
 from runner.job.load_project import ledger_variable
 from runner.ledger.database import open_for_reading
 from runner.ledger.engine import Engine
@@ -52,9 +51,9 @@ def open_reader(project: Project, zone: datetime.tzinfo | None = None) -> Ledger
     return _opened(LedgerReader, project, zone)
 
 
-def open_search(project: Project) -> LedgerSearch:
-    """The same, for finding tasks by what a person has in hand."""
-    return _opened(LedgerSearch, project, None)
+def open_search(project: Project, *, seconds: int | None = None) -> LedgerSearch:
+    """The same, for finding tasks by what a person has in hand; a server is waited for so long."""
+    return _opened(LedgerSearch, project, None, seconds)
 
 
 def ledger_words(project: Project) -> str:
@@ -76,7 +75,8 @@ def shared_address(project: Project) -> Address | None:
     variable = _variable(project)
     if not variable:
         return None
-    url = read_env(project.root, os.environ, allow=frozenset({variable})).get(variable, "").strip()
+    # not by `.env`: it may have come with a checkout, and this is where all that is asked for is sent
+    url = os.environ.get(variable, "").strip()
     if not url:
         raise NoProjectError(
             f"{PROJECT_FILE} keeps the ledger at the URL in {variable}, which is not set; nothing was sent",
@@ -103,7 +103,7 @@ def _address(variable: str, url: str) -> Address:
 
 
 def _variable(project: Project) -> str:
-    if project.is_rehearsal:
+    if not project.may_share_its_ledger():
         return ""
     try:
         return ledger_variable(project.root)
@@ -114,7 +114,7 @@ def _variable(project: Project) -> str:
         raise
 
 
-def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None) -> R:
+def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None, seconds: int | None = None) -> R:
     address = shared_address(project)
     engine: Engine | None
     if address is None:
@@ -124,7 +124,7 @@ def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None) -> R:
         # imported here: an optional extra
         from runner.ledger.shared import open_shared_for_reading
 
-        engine = open_shared_for_reading(address)
+        engine = open_shared_for_reading(address, seconds=seconds)
         if engine is None:
             raise NoProjectError(
                 f"{address.words}: nothing was ever written there",

@@ -143,8 +143,10 @@ class PostgresEngine:
 
     is_remote: Final = True
 
-    def __init__(self, address: Address, *, is_writer: bool) -> None:
+    def __init__(self, address: Address, *, is_writer: bool, seconds: int = CONNECT_SECONDS) -> None:
+        """A server is waited for so many seconds, at each connection."""
         self.address = address
+        self._seconds = seconds
         self._is_writer = is_writer
         self._writer = secrets.token_hex(16)
         self._is_registered = False
@@ -251,7 +253,7 @@ class PostgresEngine:
             return self._connection
         with self._told():
             connection = _Connection.connect(
-                make_conninfo(self.address.url, connect_timeout=CONNECT_SECONDS, client_encoding="utf8"),
+                make_conninfo(self.address.url, connect_timeout=self._seconds, client_encoding="utf8"),
                 autocommit=True,
                 cursor_factory=RawCursor,
                 fallback_application_name="callsheet",

@@ -290,7 +290,7 @@ class LedgerReader(SpendReader):
     def paths_of(self, digests: Sequence[str]) -> dict[str, list[str]]:
         """Where published files with these bytes are, by the newest row of each path; the newest first."""
         rows = self._db.execute(
-            f"SELECT sha256, path FROM outputs WHERE sha256 IN ({_marks(digests)})"
+            f"SELECT sha256, path FROM outputs WHERE sha256 IN ({marks(digests)})"
             " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
             " ORDER BY seq DESC",
             tuple(digests),
@@ -452,6 +452,10 @@ class LedgerReader(SpendReader):
                 if len(found) == most:
                     break
         return found
+
+    def integrity(self) -> str:
+        """`ok`, else what SQLite finds wrong with the file."""
+        return str(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0])
 
     @property
     def project(self) -> str:
