@@ -28,8 +28,8 @@ _STAYS = frozenset({"schema", "system_identifier", "timeline", MOVED, _MOVE})
 _ATTEMPTS = (
     "seq id identity run_id reason origin key_hash model seed tag body_sha256 server_time intended_at state"
     " verdict evidence resolution resolution_evidence remote_id accepted_at echoed_tag echoed_seed"
-    " echoed_input generation error_code error_message price taken estimate_micros cost_micros account labels handle day"
-    " decision"
+    " echoed_input generation error_code error_message price taken estimate_micros cost_micros account"
+    " labels handle day decision"
 )
 TABLES: Mapping[str, tuple[int, tuple[str, ...]]] = {
     name: (key, tuple(columns.split()))
@@ -128,8 +128,9 @@ def _check_may_arrive(source: Engine, target: Engine) -> None:
     ):
         return
     if there.meta("ledger_id") != here.meta("ledger_id"):
+        project = there.project or "without a name"
         raise NoProjectError(
-            f"the ledger there is another one (project {there.project or 'without a name'}); nothing was copied",
+            f"the ledger there is another one (project {project}); nothing was copied",
             hint="name an empty database",
         )
     if not _is_closed(target):
