@@ -20,7 +20,7 @@ from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
 from runner.ledger.database import open_for_writing
 from runner.ledger.engine import Engine
 from runner.ledger.leases import LaneKey, LeaseTable, SharedEngine, Taken
-from runner.ledger.open import check_is_here, check_own_is_moved, shared_address
+from runner.ledger.open import check_is_here, shared_address
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     TAKEN_OVER,
@@ -486,7 +486,6 @@ def open_ledger(project: Project, budgets: Budgets) -> Ledger:
     if address is None:
         engine = open_for_writing(project.ledger_path, budgets.zone)
     else:
-        check_own_is_moved(project, address)
         # imported here: an optional extra
         from runner.ledger.shared import open_shared
 

@@ -30,7 +30,12 @@ class _To(enum.StrEnum):
 
 @click.command()
 @click.argument("action", type=click.Choice(["copy"]))
-@click.option("--to", type=click.Choice([str(each) for each in _To]), required=True, help="Where the ledger is from then on.")
+@click.option(
+    "--to",
+    type=click.Choice([str(each) for each in _To]),
+    required=True,
+    help="Where the ledger is from then on.",
+)
 @wait_option
 @output_format("json")
 @common_options
