@@ -38,6 +38,7 @@ def has_ledger(project: Project) -> bool:
 
     engine = open_shared_for_reading(address)
     if engine is None:
+        _check_own_is_moved(project)
         return False
     engine.close()
     return True
@@ -125,6 +126,7 @@ def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None, secon
 
         engine = open_shared_for_reading(address, seconds=seconds)
         if engine is None:
+            _check_own_is_moved(project)
             raise NoProjectError(
                 f"{address.words}: nothing was ever written there",
                 hint="check the URL; the first run makes the ledger",
