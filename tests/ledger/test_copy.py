@@ -105,7 +105,7 @@ def cuts(own: SqliteEngine, shared: PostgresEngine, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.fault(125)
-@pytest.mark.parametrize("at", [0, 3, 5, 8, 14, 20, 26, 40, 45])
+@pytest.mark.parametrize("at", [0, 3, 5, 8, 14, 20, 26, 40])
 def test_a_move_that_is_cut_off_is_done_again(
     own: SqliteEngine, shared: PostgresEngine, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
