@@ -232,7 +232,7 @@ class Reconciler:
         cases = dict(self._cases)
         # what polls have just learned of tags and seeds counts
         await self.lane.commits.flush()
-        unclear = await self.lane.commits.read(lambda reader: self._load(reader, cases))
+        unclear = await self._load(cases)
         mine = [one for one in unclear if await self._is_open_to_evidence(one)]
         if not mine:
             return
@@ -249,7 +249,7 @@ class Reconciler:
                 trouble = error
                 continue
             pages += view.pages
-            unresolved = await self.lane.commits.read(self.scanner.unresolved)
+            unresolved = await self.scanner.unresolved()
             for finding, one in zip(match_rows(part, view.candidates, unresolved), part, strict=True):
                 await self._act(one, cases[one.attempt.id], finding, view, started)
         self._pages = max(1, pages)
@@ -257,9 +257,16 @@ class Reconciler:
         if trouble is not None:
             raise trouble
 
-    def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
-        attempts = [reader.attempt(attempt_id) for attempt_id in cases]
-        return self.scanner.unclear(reader, [attempt for attempt in attempts if attempt is not None])
+    async def _load(self, cases: Mapping[str, Case]) -> list[Unclear]:
+        attempt_ids, offset = [*cases], self.scanner.offset()
+
+        def load(reader: LedgerReader) -> list[Unclear]:
+            attempts = [reader.attempt(attempt_id) for attempt_id in attempt_ids]
+            return self.scanner.unclear(
+                reader, [attempt for attempt in attempts if attempt is not None], offset
+            )
+
+        return await self.lane.commits.read(load)
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""
@@ -428,7 +435,7 @@ class Reconciler:
 
     async def _give_up(self, error: ProviderError | NoScanError) -> None:
         """The cases stay unclear; those whose records end soon are held."""
-        unclear = await self.lane.commits.read(lambda reader: self._load(reader, self._cases))
+        unclear = await self._load(self._cases)
         for one in unclear:
             attempt = one.attempt
             age = self.lane.clock.passed(attempt.server_time, attempt.intended_at)
