@@ -6,8 +6,9 @@ Runs beside the other work. A service without a list leaves nothing to go by: he
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 
@@ -232,7 +233,7 @@ class Reconciler:
         cases = dict(self._cases)
         # what polls have just learned of tags and seeds counts
         await self.lane.commits.flush()
-        unclear = await self._load(cases)
+        unclear = await self._read(cases)
         mine = [one for one in unclear if await self._is_open_to_evidence(one)]
         if not mine:
             return
@@ -249,7 +250,9 @@ class Reconciler:
                 trouble = error
                 continue
             pages += view.pages
-            unresolved = await self.scanner.unresolved()
+            unresolved = await self.lane.commits.read(
+                partial(self.scanner.unresolved, offset=self.scanner.offset())
+            )
             for finding, one in zip(match_rows(part, view.candidates, unresolved), part, strict=True):
                 await self._act(one, cases[one.attempt.id], finding, view, started)
         self._pages = max(1, pages)
@@ -257,14 +260,12 @@ class Reconciler:
         if trouble is not None:
             raise trouble
 
-    async def _load(self, cases: Mapping[str, Case]) -> list[Unclear]:
-        attempt_ids, offset = [*cases], self.scanner.offset()
+    async def _read(self, cases: Iterable[str]) -> list[Unclear]:
+        known, offset = [*cases], self.scanner.offset()
 
         def load(reader: LedgerReader) -> list[Unclear]:
-            attempts = [reader.attempt(attempt_id) for attempt_id in attempt_ids]
-            return self.scanner.unclear(
-                reader, [attempt for attempt in attempts if attempt is not None], offset
-            )
+            attempts = [reader.attempt(attempt_id) for attempt_id in known]
+            return self.scanner.unclear(reader, [one for one in attempts if one is not None], offset)
 
         return await self.lane.commits.read(load)
 
@@ -435,7 +436,7 @@ class Reconciler:
 
     async def _give_up(self, error: ProviderError | NoScanError) -> None:
         """The cases stay unclear; those whose records end soon are held."""
-        unclear = await self._load(self._cases)
+        unclear = await self._read(self._cases)
         for one in unclear:
             attempt = one.attempt
             age = self.lane.clock.passed(attempt.server_time, attempt.intended_at)

@@ -110,8 +110,7 @@ class Scanner:
         Raises ProviderError and NoScanError.
         """
         begins = min(one.since for one in unclear)
-        oldest = self.lane.clock.earliest() - kept(self.lane.provider)
-        offset = self.offset()
+        oldest, offset = self.lane.clock.earliest() - kept(self.lane.provider), self.offset()
 
         def window(reader: LedgerReader) -> float:
             kinds = {(one.attempt.model, one.scope) for one in unclear}
@@ -124,7 +123,7 @@ class Scanner:
         if self._list[2].window is not None:
             shown_from = max(shown_from, oldest)
         found = await self.lane.commits.read(lambda reader: reader.accepted_since(*self._list, shown_from))
-        accepted = [one for one in found if _created_after(one, offset) >= shown_from]
+        accepted = [one for one in found if _created_after(one, self.offset()) >= shown_from]
         listed = await self._read_list(since - MARGIN, unclear[0])
         rows = listed.rows
         ids = list(rows)
@@ -156,10 +155,9 @@ class Scanner:
 
     def _behind(self, accepted: Sequence[Accepted], rows: Mapping[str, Generation]) -> float:
         """Seconds by which the list's times lag behind the service's own clock, as rows of ours show."""
-        offset = self.offset()
         shown = ((one, self._timed(rows[one.remote_id])) for one in accepted if one.remote_id in rows)
         lags = (
-            _created_after(one, offset) + SKEW - row.created_at
+            _created_after(one, self.offset()) + SKEW - row.created_at
             for one, row in shown
             if row.created_at is not None
         )
@@ -167,8 +165,9 @@ class Scanner:
         return max((0.0, *lags))
 
     def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow], offset: float) -> list[Unclear]:
-        """The attempts with what is believed of their tags and seeds now. `offset` is asked for before: a
-        reader may be in a worker thread, where there is no event loop's time.
+        """The attempts with what is believed of their tags and seeds now.
+
+        `offset` is `self.offset()`, which asks the event loop: a shared ledger is read in a worker thread.
         """
         since = self.lane.machine.wall() - self.lane.provider.record_life
         echoes = {
@@ -182,12 +181,8 @@ class Scanner:
             found.append(Unclear(attempt, task.name, task.request, belief, self.lane.provider, offset))
         return found
 
-    async def unresolved(self) -> list[Unclear]:
+    def unresolved(self, reader: LedgerReader, offset: float) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
-        offset = self.offset()
-        return await self.lane.commits.read(lambda reader: self._unresolved(reader, offset))
-
-    def _unresolved(self, reader: LedgerReader, offset: float) -> list[Unclear]:
         place = {"origin": self.lane.origin, "provider": self.lane.provider.name}
         found = [*reader.in_state(*MAYBE_LISTED, **place)]
         # neither absence nor a person's word proves that the first POST was not accepted
@@ -286,10 +281,6 @@ class Scanner:
         )
 
 
-def _created_after(one: Accepted, offset: float) -> float:
-    return created_after(one.server_time, one.intended_at, offset)
-
-
 GetPage = Callable[[ListQuery], Awaitable[ListPage]]
 
 
@@ -365,3 +356,7 @@ _READERS: Mapping[ListKind, Callable[[GetPage, ListQuery, Listing], Awaitable[_L
     ListKind.CURSOR: read_by_cursor,
     ListKind.HISTORY: read_by_cursor,
 }
+
+
+def _created_after(one: Accepted, offset: float) -> float:
+    return created_after(one.server_time, one.intended_at, offset)

@@ -272,8 +272,9 @@ class TaskLife:
 
     async def _read(self, attempt_id: str) -> Paid:
         """An attempt that the service has accepted, as the ledger has it now."""
-        tools, now = self.session.tools, anyio.current_time()
-        paid = await tools.commits.read(lambda reader: paid_of(reader, attempt_id, tools.machine, now=now))
+        tools = self.session.tools
+        now = anyio.current_time()
+        paid = await tools.commits.read(lambda reader: paid_of(reader, attempt_id, tools.machine, now))
         self.name, self._paid = paid.name, paid
         return paid
 

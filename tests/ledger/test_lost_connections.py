@@ -16,8 +16,8 @@ from runner.ledger.rows import RunRow
 from runner.ledger.shared import open_shared
 from runner.ledger.states import TaskState
 from tests.support.ledger_rows import RUN, SENT, intent, task
+from tests.support.message_proxy import Fault, Proxy, running
 from tests.support.postgres import PASSWORD, Cluster
-from tests.support.postgres_proxy import Fault, Proxy, running
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
             tools = order.tools
             (session,) = Crew([order]).jobs[0].work.sessions.values()
             paid, clock = (
-                paid_of(ledger.read, attempt.id, tools.machine, now=anyio.current_time()),
+                paid_of(ledger.read, attempt.id, tools.machine, anyio.current_time()),
                 session.lane.clock,
             )
             clock.hear(time.time() + theirs * MESH.url_life)
