@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from runner.errors import ExitCode
+from runner.errors import ExitCode, StateError
 from runner.http.verdicts import SubmitOutcome
 from runner.lane import lease
 from runner.ledger.states import TaskState
 from runner.providers.base import Body
 from runner.providers.mesh.client import MeshClient
 from runner.sandbox import SANDBOX_KEY, SandboxServer
+from tests.support.postgres_proxy import Break, Strike, postgres_proxy
 from tests.support.run_bench import job_text
 from tests.support.shared_bench import database
 from tests.support.shared_runs import SharedBench, rival, take_over
@@ -175,6 +177,33 @@ async def test_a_guard_that_ran_out_sends_nothing_until_a_heartbeat_and_a_fresh_
     names = [name for name, _ in one.events if name in ("task.intended", "task.refused", "task.submitted")]
     assert names[:2] == ["task.intended", "task.refused"]
     assert names[-2:] == ["task.intended", "task.submitted"]
+
+
+@pytest.mark.fault(139)
+@pytest.mark.parametrize("statement", ["INTO leases", "SELECT 1 FROM leases", "SET counter", "is_free = 1"])
+@pytest.mark.parametrize("kind", [Break.BEFORE, Break.AFTER])
+async def test_a_connection_that_is_lost_at_a_step_of_the_lease_buys_nothing_twice(
+    one: SharedBench, server: SandboxServer, statement: str, kind: Break
+) -> None:
+    direct = one.database
+    port = urlsplit(direct).port
+    assert port is not None
+    with postgres_proxy(port) as proxy:
+        one.database = direct.replace(f":{port}/", f":{proxy.port}/")
+        proxy.add(Strike(kind, text=statement))
+        file = one.write_job(job_text(seeds=2))
+        try:
+            code = (await one.run(file)).exit_code
+        except StateError as error:
+            code = error.exit_code
+        assert code in (ExitCode.DONE, ExitCode.CANNOT_WRITE)
+        assert proxy.struck[kind] == 1
+        # whoever was not heard to sign off is waited for, by a clock that goes on
+        with rival(one) as host:
+            host.take(key=one.lane_key(host.ledger))
+            host.leases.sign_off()
+        assert (await one.run(file)).exit_code is ExitCode.DONE
+    assert server.accepted == 2
 
 
 @pytest.mark.fault(138)

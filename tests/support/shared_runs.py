@@ -11,7 +11,7 @@ from runner.assemble import RequestLimits, lanes_taken, open_lane, open_tools
 from runner.http.access import Access, ApiKey
 from runner.job.model import WebhookPolicy
 from runner.lane.machine import Machine
-from runner.ledger.leases import LaneKey
+from runner.ledger.leases import LaneHeldError, LaneKey
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
 from runner.providers import every
@@ -76,4 +76,10 @@ def rival(bench: SharedBench) -> Iterator[Host]:
 def take_over(host: Host, bench: SharedBench) -> None:
     """Once `bench` has been silent for as long as that takes, by its own clock and the rival's."""
     bench.clock += 60.0
-    host.take(key=bench.lane_key(host.ledger))
+    while True:
+        try:
+            host.take(key=bench.lane_key(host.ledger))
+        except LaneHeldError:  # its first heartbeat came only now
+            host.start()
+        else:
+            return
