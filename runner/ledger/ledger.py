@@ -93,9 +93,11 @@ class Ledger:
         return bytes.fromhex(salt)
 
     def name_project(self, project: str) -> None:
-        """Keeps the id of the project that this ledger belongs to from now on."""
+        """Keeps the id of the project that this ledger belongs to from now on, unless it has one."""
         with self.transaction():
-            self._db.execute("INSERT INTO meta VALUES ('project', ?)", (project,))
+            self._db.execute(
+                "INSERT INTO meta VALUES ('project', ?) ON CONFLICT (key) DO NOTHING", (project,)
+            )
 
     def close(self) -> None:
         self._db.close()

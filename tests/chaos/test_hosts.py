@@ -55,10 +55,13 @@ def test_a_commit_whose_answer_is_lost_is_settled_and_pays_once(
 ) -> None:
     """One of an intent, and one of an accepted POST; where it was not made, the run ends."""
     anna = fleet.hosts[0]
-    for within in ("INSERT INTO attempts", "UPDATE attempts SET remote_id"):
-        strike = Strike(kind, text="^COMMIT", within=within, seconds=0.5)
+    strikes = {
+        account: Strike(kind, text="^COMMIT", within=within, seconds=0.5)
+        for account, within in (("east", "INSERT INTO attempts"), ("west", "UPDATE attempts SET remote_id"))
+    }
+    for account, strike in strikes.items():
         anna.proxy.add(strike)
-        anna.run(act=Act(backend))
+        anna.run(account, act=Act(backend))
         assert strike.has_struck.is_set(), anna.log.read_text()
     assert fleet.finish(anna)[:2] == (ExitCode.DONE, 0), anna.log.read_text()
     assert fleet.judge() == WHOLE
