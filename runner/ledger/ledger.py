@@ -65,7 +65,11 @@ class Ledger:
         for key in ("salt", "ledger_id"):
             if self.read.meta(key) is None:
                 with self.transaction():
-                    self._db.execute("INSERT INTO meta VALUES (?, ?)", (key, secrets.token_hex(16)))
+                    # of two machines that begin at one moment, the first one says it
+                    self._db.execute(
+                        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
+                        (key, secrets.token_hex(16)),
+                    )
         self.leases = LeaseTable(engine, self.ledger_id) if isinstance(engine, SharedEngine) else None
         """Who drives which lane; None for a ledger of one machine, whose lock says it."""
 
@@ -89,9 +93,11 @@ class Ledger:
         return bytes.fromhex(salt)
 
     def name_project(self, project: str) -> None:
-        """Keeps the id of the project that this ledger belongs to from now on."""
+        """Keeps the id of the project that this ledger belongs to from now on, unless it has one."""
         with self.transaction():
-            self._db.execute("INSERT INTO meta VALUES ('project', ?)", (project,))
+            self._db.execute(
+                "INSERT INTO meta VALUES ('project', ?) ON CONFLICT (key) DO NOTHING", (project,)
+            )
 
     def close(self) -> None:
         self._db.close()
