@@ -98,8 +98,10 @@ class Ledger:
         own, and the facts of the other's `meta` that were `kept`.
         """
         for key, value in {**kept, "ledger_id": secrets.token_hex(16)}.items():
-            self._db.execute("DELETE FROM meta WHERE key = ?", (key,))
-            self._db.execute("INSERT INTO meta VALUES (?, ?)", (key, value))
+            self._db.execute(
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
 
     def know_key(self, key_hash: str, own: str) -> None:
         """Attempts whose key is known here by `key_hash` were made with the key whose hash is `own`."""

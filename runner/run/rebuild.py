@@ -18,7 +18,7 @@ from runner.json_value import JsonValue
 from runner.lane.evidence import repeats_input
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
-from runner.ledger.rows import GONE, AttemptRow, Grounds, Intent, OutputRow, RunRow
+from runner.ledger.rows import GONE, TAKEN_OVER, AttemptRow, Grounds, Intent, OutputRow, RunRow
 from runner.ledger.states import (
     IN_FLIGHT,
     TAKEN_FOR_ABSENT,
@@ -79,6 +79,8 @@ class Rebuild:
     accounts: Mapping[str, Account]
     hash_of: Callable[[str], str]
     plan_of: PlanOf
+    is_shared: bool = False
+    """Another machine may know more of what is unclear: the list may show it, and never excludes it."""
     changed: set[str] = field(default_factory=set)
     """The ids of attempts that the ledger did not know, or not so far."""
     notes: list[str] = field(default_factory=list)
@@ -264,7 +266,7 @@ class Rebuild:
             self._write_intent(again, task, None)
             latest = self._row_of(latest.id)
         if latest.state is TaskState.INTENDED:
-            ledger.leave_unclear(latest.id, LOST, at)
+            ledger.leave_unclear(latest.id, self._evidence(None), at)
             latest = self._row_of(latest.id)
         if latest.state in UNCLEAR:
             grounds = Grounds.of(Basis.NONE, reason=_FOLLOWED)
@@ -276,11 +278,17 @@ class Rebuild:
         return None
 
     def _doubt(self, known: KnownAttempt) -> None:
-        row = self._row_of(known.id)
-        if row.state is TaskState.INTENDED:
-            evidence = known.evidence if known.verdict is Verdict.AMBIGUOUS else None
-            self.ledger.leave_unclear(known.id, evidence or LOST, _doubted(known, _intended(known)).at)  # type: ignore[union-attr]
+        if self._row_of(known.id).state is TaskState.INTENDED:
+            doubt = _doubted(known, _intended(known))
+            assert doubt is not None
+            self.ledger.leave_unclear(known.id, self._evidence(known), doubt.at)
             self.changed.add(known.id)
+
+    def _evidence(self, known: KnownAttempt | None) -> Evidence:
+        """Why an attempt is unclear."""
+        is_told = known is not None and known.verdict is Verdict.AMBIGUOUS
+        evidence = (known.evidence if known is not None and is_told else None) or LOST
+        return replace(evidence, row=TAKEN_OVER) if self.is_shared else evidence
 
     def _end(self, known: KnownAttempt) -> None:
         """Brings an attempt to where it is known to stand, unless it stands there or further."""
@@ -301,12 +309,13 @@ class Rebuild:
                 verdict = known.verdict or Verdict.NOT_SENT
                 self.ledger.withdraw(known.id, verdict, known.evidence or LOST, at)
             case TaskState.HELD:
-                self._hold(known.id, known.evidence, known.resolution, known.grounds, at)
+                is_resolved = known.resolution is Resolution.HELD
+                self._hold(known, _grounds(known.grounds) if is_resolved else None, at)
             case TaskState.WRITTEN_OFF if before.state in UNCLEAR:
-                self._unclear(known.id, known.evidence, at)
+                self._unclear(known, at)
                 self.ledger.resolve(known.id, Resolution.WRITTEN_OFF, _grounds(known.grounds), at)
             case _ if before.state is TaskState.INTENDED:
-                self.ledger.leave_unclear(known.id, known.evidence or LOST, at)
+                self.ledger.leave_unclear(known.id, self._evidence(known), at)
             case _:
                 pass
         if self._row_of(known.id).state is not before.state:
@@ -360,7 +369,7 @@ class Rebuild:
             evidence = known.evidence if known.verdict is Verdict.ACCEPTED else None
             ledger.accept(known.id, remote_id, evidence or Evidence(0, None, "accepted"), at)
         elif row.state in UNCLEAR:
-            self._unclear(known.id, known.evidence, at)
+            self._unclear(known, at)
             ledger.resolve(known.id, Resolution.ADOPTED, grounds, at, remote_id=remote_id)
         else:
             ledger.find(known.id, remote_id, grounds, at)
@@ -390,7 +399,7 @@ class Rebuild:
     def _take_for_absent(self, known: KnownAttempt, row: AttemptRow, at: float) -> None:
         if row.state not in UNCLEAR or known.resolution is None:
             return
-        self._unclear(known.id, known.evidence, at)
+        self._unclear(known, at)
         grounds = _grounds(known.grounds)
         is_person = known.resolution in (Resolution.AGAIN, Resolution.NOT_BILLED)
         counted = Resolution.AGAIN if is_person else Resolution.ABSENT
@@ -398,30 +407,24 @@ class Rebuild:
         if known.resolution is not counted:
             self.ledger.settle_absent(known.id, known.resolution, grounds)
 
-    def _unclear(self, attempt_id: str, evidence: Evidence | None, at: float) -> None:
-        if self._row_of(attempt_id).state is TaskState.INTENDED:
-            self.ledger.leave_unclear(attempt_id, evidence or LOST, at)
+    def _unclear(self, known: KnownAttempt, at: float) -> None:
+        if self._row_of(known.id).state is TaskState.INTENDED:
+            self.ledger.leave_unclear(known.id, self._evidence(known), at)
 
-    def _hold(
-        self,
-        attempt_id: str,
-        evidence: Evidence | None,
-        resolution: Resolution | None,
-        grounds: Mapping[str, JsonValue] | None,
-        at: float,
-    ) -> None:
-        state = self._row_of(attempt_id).state
-        if state is TaskState.INTENDED and resolution is not Resolution.HELD:
-            self.ledger.leave_unclear(attempt_id, evidence or LOST, at, hold=True)
-        elif state in UNCLEAR and state is not TaskState.HELD:
-            self._unclear(attempt_id, evidence, at)
-            self.ledger.resolve(attempt_id, Resolution.HELD, _grounds(grounds), at)
+    def _hold(self, known: KnownAttempt, grounds: Grounds | None, at: float) -> None:
+        """`grounds` are those of a resolution; None where the answer itself left it to a person."""
+        state = self._row_of(known.id).state
+        if state is TaskState.INTENDED and grounds is None:
+            self.ledger.leave_unclear(known.id, self._evidence(known), at, hold=True)
+        elif state in (TaskState.INTENDED, TaskState.AMBIGUOUS):
+            self._unclear(known, at)
+            self.ledger.resolve(known.id, Resolution.HELD, grounds or _grounds(known.grounds), at)
 
     def _doubtful(self, known: KnownAttempt, why: str, at: float) -> None:
         """What the logs contradict themselves about is for a person."""
         name = self.recorded.names.get(known.identity) or known.identity[:12]
         self.notes.append(f"{name}: {why}: {', '.join(known.remote_ids) or 'none'}")
-        self._hold(known.id, known.evidence, Resolution.HELD, {"basis": Basis.NONE, "reason": why}, at)
+        self._hold(known, Grounds.of(Basis.NONE, reason=why), at)
 
     def _ended(self, known: KnownAttempt, begun: Moment) -> Moment:
         return max(known.when(known.state) or Moment(self.now), begun)
