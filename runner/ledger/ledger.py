@@ -99,6 +99,20 @@ class Ledger:
                 "INSERT INTO meta VALUES ('project', ?) ON CONFLICT (key) DO NOTHING", (project,)
             )
 
+    def replace_lost(self, kept: Mapping[str, str]) -> None:
+        """This ledger takes the place of one that was lost, in the caller's transaction: it has an id of its
+        own, and the facts of the other's `meta` that were `kept`.
+        """
+        for key, value in {**kept, "ledger_id": secrets.token_hex(16)}.items():
+            self._db.execute(
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+
+    def know_key(self, key_hash: str, own: str) -> None:
+        """Attempts whose key is known here by `key_hash` were made with the key whose hash is `own`."""
+        self._db.execute("UPDATE attempts SET key_hash = ? WHERE key_hash = ?", (own, key_hash))
+
     def close(self) -> None:
         self._db.close()
 

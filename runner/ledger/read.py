@@ -392,6 +392,10 @@ class LedgerReader(SpendReader):
             for seq, attempt, remote_id, model, request, *times in rows
         ]
 
+    def key_hashes(self) -> list[str]:
+        """Those of the keys that attempts were made with."""
+        return [found for (found,) in self._db.execute("SELECT DISTINCT key_hash FROM attempts")]
+
     def tag_holder(self, origin: str, tag: int) -> AttemptRow | None:
         """The newest attempt that was sent with this tag."""
         return self._row(AttemptRow, "WHERE origin = ? AND tag = ? ORDER BY seq DESC LIMIT 1", origin, tag)
