@@ -8,10 +8,8 @@ import secrets
 from pathlib import Path
 
 from runner.errors import StateError
-from runner.ledger.database import SCHEMA_VERSION, script, unknown_version
-from runner.ledger.postgres import CONNECT_SECONDS, Address, Home, PostgresEngine
 from runner.ledger.database import SCHEMA_VERSION, open_for_writing, script, unknown_version
-from runner.ledger.postgres import Address, Home, PostgresEngine
+from runner.ledger.postgres import CONNECT_SECONDS, Address, Home, PostgresEngine
 
 _UPGRADES: dict[str, str] = {}
 """By the version that they begin with, the scripts that lead to the next one; 10 was the first."""
