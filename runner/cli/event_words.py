@@ -143,8 +143,8 @@ _NOT_REACHED = Words(
 _SILENT = frozenset({"run.finished", "run.left_at_once", "collect.started", "collect.finished"})
 """What the end of a run tells itself."""
 
-_INTERNAL = frozenset({"row"})
-"""Fields that name a row of a table of ours: no reader of a line has that table."""
+_INTERNAL = frozenset({"row", "intent"})
+"""Fields that no reader of a line needs: the row of a table of ours, and what a lost ledger is made from."""
 
 
 def words(name: str, fields: Mapping[str, object]) -> Words | None:
