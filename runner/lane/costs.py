@@ -7,9 +7,10 @@ from decimal import Decimal
 
 from runner.errors import RefusedError
 from runner.job.model import Job
-from runner.ledger.caps import Cap, Caps, Overshoot
+from runner.ledger.caps import Cap, Caps, Elsewhere, Overshoot
+from runner.ledger.columns import batches
 from runner.ledger.ledger import Ledger
-from runner.ledger.read import LedgerReader, batches
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Drift, Spend, TaskRow
 from runner.money import MOST_USD, PriceUnit, micros, usd_text
 from runner.plan.cost import Total, estimate, seconds_of
@@ -52,10 +53,14 @@ def over_all_runs(caps: Caps, plan: Plan, reader: LedgerReader) -> Caps:
     """
     if caps.is_none:
         return caps
+    elsewhere = None
+    if reader.is_shared:
+        identities = frozenset(task.identity for task in plan.tasks)
+        elsewhere = Elsewhere(plan.job.name, plan.edition, identities, reader.newest_seq())
     runs = reader.billed_runs_named(plan.job.name, plan.edition)
     for tasks in batches(plan.tasks):
         runs |= reader.billed_runs_of([task.identity for task in tasks])
-    return replace(caps, runs=frozenset(runs))
+    return replace(caps, runs=frozenset(runs), elsewhere=elsewhere)
 
 
 def outlook(plan: Plan, new: Total, reader: LedgerReader | None) -> list[str]:

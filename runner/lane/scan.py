@@ -110,12 +110,12 @@ class Scanner:
         Raises ProviderError and NoScanError.
         """
         begins = min(one.since for one in unclear)
-        oldest = self.lane.clock.earliest() - kept(self.lane.provider)
+        oldest, offset = self.lane.clock.earliest() - kept(self.lane.provider), self.offset()
 
         def window(reader: LedgerReader) -> float:
             kinds = {(one.attempt.model, one.scope) for one in unclear}
             found = (reader.newest_accepted(*self._list, *kind) for kind in kinds)
-            return min([begins, *(max(oldest, self._created_after(each)) for each in found if each)])
+            return min([begins, *(max(oldest, _created_after(each, offset)) for each in found if each)])
 
         since = await self.lane.commits.read(window)
         # half of the margin is for what has to be shown, so that the service's edge of the window hides none
@@ -123,7 +123,7 @@ class Scanner:
         if self._list[2].window is not None:
             shown_from = max(shown_from, oldest)
         found = await self.lane.commits.read(lambda reader: reader.accepted_since(*self._list, shown_from))
-        accepted = [one for one in found if self._created_after(one) >= shown_from]
+        accepted = [one for one in found if _created_after(one, self.offset()) >= shown_from]
         listed = await self._read_list(since - MARGIN, unclear[0])
         rows = listed.rows
         ids = list(rows)
@@ -157,15 +157,18 @@ class Scanner:
         """Seconds by which the list's times lag behind the service's own clock, as rows of ours show."""
         shown = ((one, self._timed(rows[one.remote_id])) for one in accepted if one.remote_id in rows)
         lags = (
-            self._created_after(one) + SKEW - row.created_at
+            _created_after(one, self.offset()) + SKEW - row.created_at
             for one, row in shown
             if row.created_at is not None
         )
         # never less than 0: our own clock may have jumped, and no row of ours is to be hidden by that
         return max((0.0, *lags))
 
-    def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
-        """The attempts with what is believed of their tags and seeds now."""
+    def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow], offset: float) -> list[Unclear]:
+        """The attempts with what is believed of their tags and seeds now.
+
+        `offset` is `self.offset()`, which asks the event loop: a shared ledger is read in a worker thread.
+        """
         since = self.lane.machine.wall() - self.lane.provider.record_life
         echoes = {
             key: reader.echoes(self.lane.origin, key, since) for key in {one.key_hash for one in attempts}
@@ -175,24 +178,21 @@ class Scanner:
             task = reader.task(attempt.identity)
             assert task is not None
             belief = Beliefs.of(attempt.model, echoes[attempt.key_hash])
-            found.append(Unclear(attempt, task.name, task.request, belief, self.lane.provider, self.offset()))
+            found.append(Unclear(attempt, task.name, task.request, belief, self.lane.provider, offset))
         return found
 
-    def unresolved(self, reader: LedgerReader) -> list[Unclear]:
+    def unresolved(self, reader: LedgerReader, offset: float) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
         place = {"origin": self.lane.origin, "provider": self.lane.provider.name}
         found = [*reader.in_state(*MAYBE_LISTED, **place)]
         # neither absence nor a person's word proves that the first POST was not accepted
         planned = reader.in_state(TaskState.PLANNED, **place)
         found += [one for one in planned if one.resolution in TAKEN_FOR_ABSENT]
-        return self.unclear(reader, found)
+        return self.unclear(reader, found, offset)
 
     def offset(self) -> float:
         """Seconds that the service's clock is ahead of ours, at least."""
         return self.lane.clock.earliest() - self.lane.machine.wall()
-
-    def _created_after(self, one: Accepted) -> float:
-        return created_after(one.server_time, one.intended_at, self.offset())
 
     def _notice(self, ours: Claimed, row: Generation) -> None:
         """A row of ours that shows another tag, seed or input than was sent ends the belief in them."""
@@ -356,3 +356,7 @@ _READERS: Mapping[ListKind, Callable[[GetPage, ListQuery, Listing], Awaitable[_L
     ListKind.CURSOR: read_by_cursor,
     ListKind.HISTORY: read_by_cursor,
 }
+
+
+def _created_after(one: Accepted, offset: float) -> float:
+    return created_after(one.server_time, one.intended_at, offset)
