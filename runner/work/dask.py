@@ -98,6 +98,7 @@ class DaskWorkers:
     """A crew; see `Crew`."""
 
     most_items = _ITEMS_A_CALL
+    loses_all = False
 
     def __init__(self, address: str, terms: Terms) -> None:
         self.address = address
@@ -140,7 +141,9 @@ class DaskWorkers:
             except CancelledError as error:
                 raise self._gone() from error
             except (ImportError, AttributeError) as error:
-                raise self._refused([f"a worker cannot load callsheet {__version__}: {_first_line(error)}"]) from error
+                raise self._refused(
+                    [f"a worker cannot load callsheet {__version__}: {_first_line(error)}"]
+                ) from error
             if isinstance(found, Unfit):
                 raise self._refused([f"a worker at {found.host} {found.why}"])
             return found
