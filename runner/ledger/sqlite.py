@@ -12,8 +12,8 @@ from runner.errors import StateError
 from runner.ledger.engine import ConflictError, Value
 
 RECOVER = (
-    "move ledger.db and its -wal and -shm files aside together and restore them from a backup; do not"
-    " delete them: they say what was paid for, and a backup does not know what was paid since"
+    "`callsheet recover` makes it again from runs/, and moves this one aside; delete nothing. If there is a"
+    " backup, move ledger.db and its -wal and -shm files aside together, and put it there first"
 )
 
 

@@ -40,3 +40,5 @@ def claim(project: Project, ledger: Ledger) -> None:
     named = readable_project_file(project.root).project
     if named and not ledger.read.project:
         ledger.name_project(named)
+        # another machine may have been first, with another project
+        check_is_own(project, ledger.read)
