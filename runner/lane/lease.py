@@ -176,11 +176,13 @@ class Leases:
 
     def _may_decide(self, began: float, wait: float, tell: Callable[[str], None]) -> bool:
         """One look at the leases of others; whether all is known that decides who gets which lane."""
-        now = self.machine.boottime()
         own = {lease.key for lease in self.leases}
         wanted = own.union(*(lease.earlier for lease in self.leases))
         is_open = False
-        for row in self._table.rows():
+        rows = self._table.rows()
+        # only now: a wait counts from behind the look that began it, however long that took
+        now = self.machine.boottime()
+        for row in rows:
             if row.is_free or row.key not in wanted:
                 continue
             sight = self._look_at(row, now)
@@ -363,9 +365,10 @@ def sign_off_host(
     """Signs off every lane that a host drives, by a person's word that it has ended. Raises LaneHeldError
     where it gives a sign of life meanwhile.
     """
-    table, began = ledger.leases, clock()
+    table = ledger.leases
     assert table is not None
     found = [row for row in table.rows() if row.host == host and not row.is_free]
+    began = clock()  # behind the look, however long that took
     while found and clock() - began < PATIENCE:
         sleep(LOOK)
         _check_is_silent(found, table)
