@@ -236,7 +236,14 @@ class Worker:
         config = SandboxConfig(latency=(0.0, 0.4), scale=0.1, seed=chance.getrandbits(32))
         with (
             SandboxServer(config) as server,
-            Fleet.open(folder, server, self._cluster, self._nurseries, takes=self._takes) as fleet,
+            Fleet.open(
+                folder,
+                server,
+                self._cluster,
+                self._nurseries,
+                takes=self._takes,
+                slots=chance.choice([1, 1, 4]),
+            ) as fleet,
         ):
             Episode(fleet, self._cluster, chance, tally).play()
             url = fleet.url
