@@ -38,6 +38,7 @@ def has_ledger(project: Project) -> bool:
 
     engine = open_shared_for_reading(address)
     if engine is None:
+        _check_own_is_moved(project)
         return False
     engine.close()
     return True
@@ -120,12 +121,12 @@ def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None, secon
     if address is None:
         engine = open_for_reading(project.ledger_path, zone)
     else:
-        check_own_is_moved(project, address)
         # imported here: an optional extra
         from runner.ledger.shared import open_shared_for_reading
 
         engine = open_shared_for_reading(address, seconds=seconds)
         if engine is None:
+            _check_own_is_moved(project)
             raise NoProjectError(
                 f"{address.words}: nothing was ever written there",
                 hint="check the URL; the first run makes the ledger",
@@ -140,11 +141,13 @@ def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None, secon
 
 
 def check_is_here(project: Project, reader: LedgerReader) -> None:
-    """Raises NoProjectError where the ledger was moved away from here."""
+    """Raises NoProjectError where the ledger was moved away from here, or is still to be moved here."""
     moved = reader.meta(MOVED)
     if moved is None:
+        if reader.is_shared:
+            _check_own_is_moved(project)
         return
-    if is_shared(project):
+    if reader.is_shared:
         raise NoProjectError(
             f"{ledger_words(project)}: was moved to the project's own file; nothing was sent",
             hint=f"remove `ledger:` from {PROJECT_FILE}, or move it back: callsheet ledger copy --to shared",
@@ -155,7 +158,7 @@ def check_is_here(project: Project, reader: LedgerReader) -> None:
     )
 
 
-def check_own_is_moved(project: Project, address: Address) -> None:
+def _check_own_is_moved(project: Project) -> None:
     """Raises NoProjectError where the project's own file has runs, and was never moved."""
     if not project.ledger_path.exists():
         return
@@ -166,6 +169,6 @@ def check_own_is_moved(project: Project, address: Address) -> None:
         own.close()
     if is_used:
         raise NoProjectError(
-            f"{project.ledger_path}: knows of runs that {address.words} does not; nothing was sent",
+            f"{project.ledger_path}: knows of runs that {ledger_words(project)} does not; nothing was sent",
             hint="callsheet ledger copy --to shared",
         )
