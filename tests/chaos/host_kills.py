@@ -153,7 +153,7 @@ class Episode:
         """The others run, which take over what it held, and then it wakes."""
         began = time.monotonic()
         for other in others[: self.chance.randint(1, 2)]:
-            self.tally.exits[other.run("--wait", "20s")] += 1
+            self.tally.exits[other.do("run", *other.jobs(), "--wait", "20s")] += 1
         time.sleep(max(0.0, TAKEOVER + 1.0 - (time.monotonic() - began)))
         self.tally.faults["SIGSTOP past a takeover, SIGCONT"] += 1
         self._go_on(pid)
