@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.lane.lease import GUARD, PATIENCE, TAKEOVER
+
 ROOT = Path(__file__).resolve().parent.parent
 
 _TABLE = "| `VARIANT` | a safeguard | paid twice | 2 | it breaks |\n"
@@ -86,6 +88,14 @@ def test_it_fails_on(checkout: Path, model: str, said: str) -> None:
     done = _run(checkout)
     assert done.returncode == 1
     assert said in done.stdout
+
+
+def test_the_times_of_leases_have_the_order_that_the_model_keeps() -> None:
+    page = " ".join((ROOT / "docs/model/README.md").read_text(encoding="utf-8").split())
+    assert GUARD < PATIENCE < TAKEOVER
+    assert f"A guard lasts {GUARD:.0f} s" in page
+    assert f"A person may sign off after {PATIENCE:.0f} s" in page
+    assert f"another machine may take over after {TAKEOVER:.0f} s" in page
 
 
 def test_an_unknown_variant_is_refused(checkout: Path) -> None:
