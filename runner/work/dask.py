@@ -137,7 +137,7 @@ class DaskWorkers:
                 self._look(time.monotonic())
                 continue
             except KilledWorker as error:
-                raise WorkerDiedError("several workers died over it") from error
+                raise WorkerDiedError("a worker died over it, or several") from error
             except CancelledError as error:
                 raise self._gone() from error
             except (ImportError, AttributeError) as error:
