@@ -9,7 +9,6 @@ import pickle
 import re
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,6 @@ from tests.support.verb_bench import VerbBench
 from tests.support.work_functions import obey, processes
 
 
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with dask_cluster(tmp_path_factory.mktemp("dask"), workers=2) as running:
-        yield running
-
-
 @pytest.fixture
 def terms(tmp_path: Path) -> Terms:
     (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
@@ -41,14 +34,14 @@ def terms(tmp_path: Path) -> Terms:
 
 @pytest.fixture
 def done(verbs: VerbBench) -> VerbBench:
-    """A run with a file that is gone, one that is broken, and 98 that are whole."""
+    """A run that has made two videos."""
     assert verbs.call("run", "boat.yaml") == ExitCode.DONE
     return verbs
 
 
-@pytest.mark.security(27)
+@pytest.mark.security(30)
 def test_verify_finds_the_same_whoever_reads_and_no_worker_is_sent_a_key_or_an_address(
-    done: VerbBench, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    done: VerbBench, daskers: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = done.root / "rehearsal/out/s1.mp4"
     clip.write_bytes(with_noise_for_pictures(clip.read_bytes()))
@@ -63,7 +56,7 @@ def test_verify_finds_the_same_whoever_reads_and_no_worker_is_sent_a_key_or_an_a
 
     monkeypatch.setattr(DaskWorkers, "submit", submit_and_keep)
     told = []
-    for workers in ([], ["--workers", "2"], ["--workers", cluster.address]):
+    for workers in ([], ["--workers", "2"], ["--workers", daskers.address]):
         assert done.call("verify", *workers, "--output-format", "json") == ExitCode.TASK_FAILED
         told.append(json.loads(done.out))
     assert told[0] == told[1] == told[2]
@@ -74,10 +67,10 @@ def test_verify_finds_the_same_whoever_reads_and_no_worker_is_sent_a_key_or_an_a
         assert b"://" not in packed
 
 
-def test_the_contact_sheet_is_the_same_whoever_makes_its_pictures(done: VerbBench, cluster: Cluster) -> None:
+def test_the_contact_sheet_is_the_same_whoever_makes_its_pictures(done: VerbBench, daskers: Cluster) -> None:
     page = done.root / "rehearsal/runs/latest/report.html"
     made = []
-    for workers in ([], ["--workers", "1"], ["--workers", cluster.address]):
+    for workers in ([], ["--workers", "1"], ["--workers", daskers.address]):
         for poster in (done.root / "rehearsal/.callsheet/posters").iterdir():
             poster.unlink()
         assert done.call("report", *workers) == ExitCode.DONE
@@ -88,13 +81,13 @@ def test_the_contact_sheet_is_the_same_whoever_makes_its_pictures(done: VerbBenc
 
 
 @pytest.mark.fault(151)
-def test_a_worker_that_is_killed_takes_no_item_along(cluster: Cluster, terms: Terms, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_takes_no_item_along(daskers: Cluster, terms: Terms, tmp_path: Path) -> None:
     folder = tmp_path / "done"
     folder.mkdir()
     killed: list[int] = []
     items = [f"sleep 0.00{number % 10}" for number in range(300)]
     found = []
-    with DaskWorkers(cluster.address, terms) as crew:
+    with DaskWorkers(daskers.address, terms) as crew:
         for _, each in work(crew, obey, str(folder), items, expected=300):
             found.append(each)
             if len(found) == 50:
@@ -106,16 +99,16 @@ def test_a_worker_that_is_killed_takes_no_item_along(cluster: Cluster, terms: Te
 
 @pytest.mark.fault(150)
 def test_an_item_that_kills_its_worker_is_found_and_told(
-    cluster: Cluster, terms: Terms, tmp_path: Path
+    daskers: Cluster, terms: Terms, tmp_path: Path
 ) -> None:
     items = ["die" if number == 7 else str(number) for number in range(20)]
-    with DaskWorkers(cluster.address, terms) as crew:
+    with DaskWorkers(daskers.address, terms) as crew:
         found = [each for _, each in work(crew, obey, str(tmp_path), items, expected=2)]
     assert found == [Lost("a worker died over it, or several") if item == "die" else item for item in items]
 
 
 @pytest.mark.fault(152)
-def test_each_worker_that_cannot_do_the_work_is_told_once(cluster: Cluster, terms: Terms) -> None:
+def test_each_worker_that_cannot_do_the_work_is_told_once(daskers: Cluster, terms: Terms) -> None:
     for changes, why in (
         ({"version": "9.9"}, rf"has callsheet {runner.__version__}, and here it is 9\.9"),
         ({"witness": "/nowhere/manifest.json", "base": "/nowhere"}, "does not see /nowhere"),
@@ -124,7 +117,7 @@ def test_each_worker_that_cannot_do_the_work_is_told_once(cluster: Cluster, term
     ):
         broken = dataclasses.replace(terms, **changes)
         with pytest.raises(WorkersError) as raised:
-            DaskWorkers(cluster.address, broken)
+            DaskWorkers(daskers.address, broken)
         assert raised.value.exit_code == ExitCode.UNREACHABLE
         said = re.findall(rf"worker (tcp://127\.0\.0\.1:\d+) at (\S+) {why}", str(raised.value))
         assert len(said) == len(dict(said)) >= 1
