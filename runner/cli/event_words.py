@@ -133,6 +133,8 @@ _WORDS: Mapping[str, Words] = {
         "{task} met a defect of callsheet",
     ),
     "task.left": Words(Weight.NEWS, "{task} is left for later: {said}", "{task} is left for later"),
+    "archive.stored": Words(Weight.DETAIL, "{path} is archived"),
+    "archive.trouble": Words(Weight.NEWS, "files stay here for now: {said}", "the store cannot be used"),
     "log.lost": Words(Weight.NEWS, "{lines} lines of events.jsonl could not be written"),
 }
 _NOT_REACHED = Words(

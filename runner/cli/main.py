@@ -53,10 +53,13 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
         "diff": Verb("diff", "Show what changed from one run to another."),
         "spend": Verb("spend", "Show what was spent, and what may have been."),
         "budget": Verb("budget", "Show what is left of each of the project's budgets."),
+        "archive": Verb("archive", "Put finished files into the project's store."),
+        "fetch": Verb("archive", "Bring files back from the store."),
         "prune": Verb("prune", "List or remove old files, never a row of the ledger."),
     },
     "When something is wrong": {
         "doctor": Verb("doctor", "Check key, service, clock, disk, ledger and versions."),
+        "ledger": Verb("ledger", "Move the ledger to a database that several machines share, or back."),
         "recover": Verb("recover", "Make a lost or outdated ledger again."),
         "lease": Verb("lease", "Show which machine drives which account of a shared ledger."),
         "sandbox": Verb("sandbox", "Serve the local sandbox for other clients."),

@@ -14,14 +14,16 @@ from runner.job.model import RunPolicy
 from runner.lane.clock import ServerClock
 from runner.lane.commits import Writes
 from runner.lane.gate import Gate
-from runner.lane.lease import FencedWrites, Lease
+from runner.lane.lease import TAKEOVER, FencedWrites, Lease
 from runner.lane.machine import Machine
 from runner.lane.pace import Breaker, InFlight, RequestPace, Retry
-from runner.lane.uploads import Uploads
+from runner.lane.uploads import ObjectUploads, Uploads
 from runner.providers.base import Client
 from runner.providers.provider import Provider
 
 AN_ANSWER = "the service to answer a free request, before anything more is submitted"
+
+A_RENEWAL = "the shared ledger, to renew the account's lease before anything more is submitted"
 
 FIRST_TRIES = 4
 """Free requests that may fail before the first submit."""
@@ -50,6 +52,8 @@ class LaneTools:
     rate: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     refusal: KeyRefusedError | None = None
+    uploads: ObjectUploads | None = None
+    """Where the project has a place for inputs; None where it has none, and in a rehearsal."""
     lease: Lease | None = None
 
 
@@ -76,7 +80,8 @@ class Lane:
         self.patience = policy.timeout
         rates = [rate for rate in (tools.rate, policy.rate) if rate is not None]
         self.clock = ServerClock(machine)
-        self.uploads = Uploads(tools.client, machine.random)
+        self.uploads = Uploads(tools.client.upload, machine.random)
+        self.object_uploads = tools.uploads
         self.requests = RequestPace(
             min(rates, default=None),
             patience=policy.timeout,
@@ -97,9 +102,16 @@ class Lane:
         refusal: CallsheetError | None = tools.refusal
         if tools.lease is not None:
             tools.lease.when_lost.append(gate.close)
+            tools.lease.when_late.append(self._tell_late)
             refusal = refusal or tools.lease.refusal
         if refusal is not None:
             gate.close(refusal)
+
+    def _tell_late(self, is_late: bool) -> None:
+        if is_late:
+            self.gate.waiting(A_RENEWAL, TAKEOVER, self.in_flight.count)
+        else:
+            self.gate.waited(A_RENEWAL)
 
     @property
     def is_anothers(self) -> bool:

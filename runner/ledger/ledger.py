@@ -20,10 +20,11 @@ from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
 from runner.ledger.database import open_for_writing
 from runner.ledger.engine import Engine
 from runner.ledger.leases import LaneKey, LeaseTable, SharedEngine, Taken
-from runner.ledger.open import check_is_here, check_own_is_moved, shared_address
+from runner.ledger.open import check_is_here, shared_address
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     TAKEN_OVER,
+    ArchivedRow,
     AttemptRow,
     Echoed,
     Grounds,
@@ -65,7 +66,11 @@ class Ledger:
         for key in ("salt", "ledger_id"):
             if self.read.meta(key) is None:
                 with self.transaction():
-                    self._db.execute("INSERT INTO meta VALUES (?, ?)", (key, secrets.token_hex(16)))
+                    # of two machines that begin at one moment, the first one says it
+                    self._db.execute(
+                        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
+                        (key, secrets.token_hex(16)),
+                    )
         self.leases = LeaseTable(engine, self.ledger_id) if isinstance(engine, SharedEngine) else None
         """Who drives which lane; None for a ledger of one machine, whose lock says it."""
 
@@ -89,9 +94,11 @@ class Ledger:
         return bytes.fromhex(salt)
 
     def name_project(self, project: str) -> None:
-        """Keeps the id of the project that this ledger belongs to from now on."""
+        """Keeps the id of the project that this ledger belongs to from now on, unless it has one."""
         with self.transaction():
-            self._db.execute("INSERT INTO meta VALUES ('project', ?)", (project,))
+            self._db.execute(
+                "INSERT INTO meta VALUES ('project', ?) ON CONFLICT (key) DO NOTHING", (project,)
+            )
 
     def replace_lost(self, kept: Mapping[str, str]) -> None:
         """This ledger takes the place of one that was lost, in the caller's transaction: it has an id of its
@@ -410,6 +417,18 @@ class Ledger:
         for row in outputs:
             self._insert("outputs", members(row) | {"media": _dumps(row.media)})
 
+    def add_archived(self, row: ArchivedRow) -> None:
+        """Notes that a content lies complete in a store. It may be there already: another process put it."""
+        self._db.execute(
+            "INSERT INTO archived (sha256, store, key, bytes, archived_at) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (sha256, store) DO NOTHING",
+            (row.sha256, row.store, row.key, row.bytes, row.archived_at),
+        )
+
+    def forget_archived(self, row: ArchivedRow) -> None:
+        """What the row says turned out not to be so."""
+        self._db.execute("DELETE FROM archived WHERE sha256 = ? AND store = ?", (row.sha256, row.store))
+
     def _decision(self, identity: str, reason: Reason) -> int:
         """The number of the decision by which the next attempt at a task is made."""
         (newest,) = self._db.execute(
@@ -500,7 +519,6 @@ def open_ledger(project: Project, budgets: Budgets) -> Ledger:
     if address is None:
         engine = open_for_writing(project.ledger_path, budgets.zone)
     else:
-        check_own_is_moved(project, address)
         # imported here: an optional extra
         from runner.ledger.shared import open_shared
 

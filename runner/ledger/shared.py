@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.errors import StateError
 from runner.ledger.database import SCHEMA_VERSION, open_for_writing, script, unknown_version
-from runner.ledger.postgres import Address, Home, PostgresEngine
+from runner.ledger.postgres import CONNECT_SECONDS, Address, Home, PostgresEngine
 
 _UPGRADES: dict[str, str] = {}
 """By the version that they begin with, the scripts that lead to the next one; 10 was the first."""
@@ -22,9 +22,9 @@ def open_shared(address: Address) -> PostgresEngine:
     return _open(address, is_writer=True)
 
 
-def open_shared_for_reading(address: Address) -> PostgresEngine | None:
+def open_shared_for_reading(address: Address, *, seconds: int | None = None) -> PostgresEngine | None:
     """None where nothing was ever written there. It needs no right to write. Raises StateError."""
-    engine = _open(address, is_writer=False)
+    engine = _open(address, is_writer=False, seconds=seconds)
     if _version(engine) is None:
         engine.close()
         return None
@@ -66,7 +66,7 @@ def copy_to_file(engine: PostgresEngine, path: Path, zone: datetime.tzinfo | Non
                 )
 
 
-def _open(address: Address, *, is_writer: bool) -> PostgresEngine:
+def _open(address: Address, *, is_writer: bool, seconds: int | None = None) -> PostgresEngine:
     def check(engine: PostgresEngine) -> None:
         if is_writer:
             _prepare(engine)
@@ -74,10 +74,10 @@ def _open(address: Address, *, is_writer: bool) -> PostgresEngine:
         if version is None:
             return
         if version != SCHEMA_VERSION:
-            raise unknown_version(address.words, version)
+            raise unknown_version(address.words, version, SCHEMA_VERSION)
         check_home(engine)
 
-    engine = PostgresEngine(address, is_writer=is_writer)
+    engine = PostgresEngine(address, is_writer=is_writer, seconds=seconds or CONNECT_SECONDS)
     engine.connect(check)
     return engine
 
@@ -129,8 +129,11 @@ def _home_values(engine: PostgresEngine) -> dict[str, str]:
 
 def _version(engine: PostgresEngine) -> str | None:
     """None where there are no tables yet."""
-    (has_tables,) = engine.execute("SELECT to_regclass('meta') IS NOT NULL").fetchall()[0]
-    return (_meta(engine, "schema") or "") if has_tables else None
+    # not to_regclass: what it remembers of a catalog may be older than the lock that was waited for
+    found = engine.execute(
+        "SELECT 1 FROM pg_tables WHERE tablename = 'meta' AND schemaname = ANY (current_schemas(false))"
+    )
+    return (_meta(engine, "schema") or "") if found.fetchone() else None
 
 
 def _meta(engine: PostgresEngine, key: str) -> str | None:

@@ -64,6 +64,13 @@ class SqliteEngine(sqlite3.Connection):
                 raise
             self.execute("RELEASE step")
 
+    @contextlib.contextmanager
+    def replacing_all(self) -> Iterator[None]:
+        (trigger,) = self.execute("SELECT sql FROM sqlite_master WHERE name = 'attempts_are_kept'").fetchone()
+        self.execute("DROP TRIGGER attempts_are_kept")
+        yield
+        self.execute(trigger)
+
 
 @contextlib.contextmanager
 def translate_errors(path: Path | None) -> Iterator[None]:

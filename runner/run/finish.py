@@ -165,7 +165,8 @@ def _conditions(counts: Mapping[TaskState, int]) -> set[ExitCode]:
         conditions.add(ExitCode.TASK_FAILED)
     if counts.get(TaskState.HELD):
         conditions.add(ExitCode.PERSON_NEEDED)
-    if any(counts.get(state) for state in AWAITED):
+    # an intent that stands is another machine's, or was left to it
+    if any(counts.get(state) for state in (TaskState.INTENDED, *AWAITED)):
         conditions.add(ExitCode.TRY_AGAIN)
     return conditions
 

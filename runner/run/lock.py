@@ -19,6 +19,7 @@ from runner.errors import BusyError, JobError, NoProjectError, StateError
 from runner.job.load_project import load_project_file, readable_project_file
 from runner.ledger.caps import Budgets
 from runner.ledger.ledger import Ledger, open_ledger
+from runner.ledger.open import is_shared
 from runner.project import Project
 from runner.redact import Redactor, printable
 from runner.run.ownership import claim
@@ -108,7 +109,8 @@ def project_lock(
     Raises BusyError (row 30), NoProjectError for a state directory that cannot be written (row 31),
     StateError on a file system without locks: a marker file would outlive a kill.
     """
-    project.check_is_made()
+    if not is_shared(project):  # a shared ledger says what was paid for, in a new clone too
+        project.check_is_made()
     project.make_state_dir()
     lock = FileLock(project.lock_path, mode=0o600, fallback_to_soft=False)
     try:

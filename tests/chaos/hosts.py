@@ -146,6 +146,8 @@ class Fleet:
     """The database's, without a proxy."""
     hosts: Sequence[Host]
     takes: int
+    slots: int = 1
+    """Submits at one moment, so that a kill leaves no more between their intent and their outcome."""
     most: int = 0
     """The highest number of POSTs that the caps have allowed so far."""
     windows: set[str] = field(default_factory=set)
@@ -161,6 +163,7 @@ class Fleet:
         nurseries: Mapping[str, Nursery],
         *,
         takes: int = 6,
+        slots: int = 1,
         ahead: Sequence[float] = (-5 * 3600.0, 0.0, 4 * 3600.0),
     ) -> Iterator[Fleet]:
         """Hosts by the names of `nurseries`, whose wall clocks are `ahead`; `takes` tasks at each account."""
@@ -175,8 +178,9 @@ class Fleet:
                 proxy = stack.enter_context(postgres_proxy(cluster.port))
                 through = cluster.url(database, port=proxy.port)
                 hosts.append(Host(name, root, home, nursery, proxy, through, wrong))
-            fleet = cls(folder, server, cluster.url(database), hosts, takes)
+            fleet = cls(folder, server, cluster.url(database), hosts, takes, slots)
             fleet.cap(None)
+            fleet.write(takes)
             yield fleet
 
     def cap(self, most: int | None) -> None:
@@ -185,8 +189,13 @@ class Fleet:
         text = project_file(self.server.url, self.most)
         for host in self.hosts:
             (host.root / "callsheet.yaml").write_text(text, encoding="utf-8")
+
+    def write(self, takes: int) -> None:
+        """The jobs, of so many takes at each account."""
+        self.takes = takes
+        for host in self.hosts:
             for account in ACCOUNTS:
-                job = job_file(account, self.takes)
+                job = job_file(account, takes, self.slots)
                 (host.root / f"{account}.yaml").write_text(job, encoding="utf-8")
 
     @property
@@ -211,21 +220,21 @@ class Fleet:
         """A person's word that no process of `host` lives."""
         return by.do("lease", "sign-off", host.name)
 
-    def finish(self) -> tuple[int, int, str]:
-        """Lets all hosts run to the end: the last exit status, how many tasks a person has settled, and what
-        the hosts have said if that was not the end.
+    def finish(self, *hosts: Host) -> tuple[int, int, str]:
+        """Lets these hosts run to the end, all where none is named: the last exit status, how many tasks a
+        person has settled, and what the hosts have said if that was not the end.
         """
-        held, statuses = 0, {host.name: -1 for host in self.hosts}
+        held, statuses = 0, dict[str, int]()
         for _ in range(LAST_RUNS):
-            for host in self.hosts:
+            for host in hosts or self.hosts:
                 statuses[host.name] = host.run()
             if not any(statuses.values()):
                 return 0, held, ""
             if ExitCode.PERSON_NEEDED in statuses.values():
                 held += self.settle_by_hand()
-            elif {*statuses.values()} <= {ExitCode.DONE, ExitCode.TRY_AGAIN}:
+            elif ExitCode.TRY_AGAIN in statuses.values():
                 time.sleep(TAKEOVER / 4)
-            else:
+            if ExitCode.BUG in statuses.values():
                 break
         told = "\n".join(f"{host.name}:\n{host.log.read_text()[-6000:]}" for host in self.hosts)
         return next(filter(None, statuses.values())), held, told
@@ -293,7 +302,7 @@ def project_file(url: str, most: int) -> str:
     )
 
 
-def job_file(account: str, takes: int) -> str:
+def job_file(account: str, takes: int, slots: int) -> str:
     return f"""\
 version: 1
 models: [{{id: {MODEL}, at: {account}}}]
@@ -301,7 +310,7 @@ seeds: 1..{takes}
 request: {{resolution: 480p, ratio: 1:1, duration: 4}}
 content: [{{type: text, text: {account}}}]
 output: out/{account}-${{{{ seed }}}}.mp4
-run: {{settle: 1s, poll: {{first: 100ms, min: 100ms, max: 200ms}}}}
+run: {{submit_slots: {slots}, settle: 1s, poll: {{first: 100ms, min: 100ms, max: 200ms}}}}
 """
 
 
