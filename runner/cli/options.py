@@ -112,7 +112,7 @@ trust_options = _all(
     click.option(
         "--trust-job",
         is_flag=True,
-        help="Let the job file use any variable, its own base_url and its own callback addresses.",
+        help="Let the job file use any variable and stored object, its own base_url and callback addresses.",
     ),
 )
 
