@@ -14,8 +14,7 @@ from runner.cli.options import ServiceOptions
 from runner.errors import StateError, UsageError
 from runner.http.access import is_loopback, is_same_loopback, parse_origin
 from runner.job.load_project import readable_project_file
-from runner.ledger.database import open_for_reading
-from runner.ledger.read import LedgerReader
+from runner.ledger.open import open_reader
 from runner.plan.words import TaskWords
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, every
@@ -175,7 +174,7 @@ def _as_known(place: Place) -> str:
     other.
     """
     try:
-        reader = LedgerReader(open_for_reading(place.project.ledger_path))
+        reader = open_reader(place.project)
     except (StateError, OSError):  # none yet, or the next reader says what is wrong
         return place.origin
     with contextlib.closing(reader):

@@ -15,7 +15,7 @@ from runner.cli.place import here, leading_to, world_words, worlds
 from runner.errors import StateError, UsageError
 from runner.job.load_project import readable_project_file
 from runner.job.sources import JobCopy
-from runner.ledger.database import open_for_reading
+from runner.ledger.open import has_ledger, open_reader
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.project import Project, find_project
@@ -165,7 +165,7 @@ def _row(name: str, service: ServiceOptions) -> tuple[Project, RunRow]:
             for each in ledger.runs_beginning(run_id):
                 rows[each.id] = project, each
                 begun.append((project, each.id))
-    if not rows and not any(project.ledger_path.exists() for project, _ in sought):
+    if not rows and not any(has_ledger(project) for project, _ in sought):
         raise nothing_yet(sought[0][0])
     if found := _beginning_with(name, begun):
         return rows[found[0][1]]
@@ -181,7 +181,7 @@ def nothing_yet(project: Project) -> UsageError:
     """That nothing has run in `project`, or in the rehearsal that it is, and where to look instead."""
     if project.is_rehearsal:
         return UsageError("nothing has been rehearsed here yet", hint="callsheet run JOB --sandbox")
-    if project.rehearsal().ledger_path.exists():
+    if has_ledger(project.rehearsal()):
         return UsageError(
             "nothing has been run for real here yet",
             hint="there are rehearsals: give --sandbox or --base-url URL",
@@ -196,12 +196,12 @@ def reading(project: Project) -> Iterator[LedgerReader | None]:
 
     A ledger without any run is what a refused verb leaves.
     """
-    if not project.ledger_path.exists():
+    if not has_ledger(project):
         check_is_remembered(project, None)
         yield None
         return
     zone = readable_project_file(project.root).timezone
-    with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path, zone))) as ledger:
+    with contextlib.closing(open_reader(project, zone=zone)) as ledger:
         check_is_own(project, ledger)
         is_empty = ledger.latest_run() is None
         if is_empty:

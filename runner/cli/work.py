@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from runner.errors import StateError
 from runner.ledger.caps import Caps
-from runner.ledger.database import open_for_reading, translate_errors
+from runner.ledger.database import translate_errors
+from runner.ledger.open import open_reader
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Kind, Spend
 from runner.project import Project
@@ -102,9 +103,8 @@ def job_runs(prepared: Prepared, reader: LedgerReader) -> set[str]:
 
 def _ask(project: Project, query: Callable[[LedgerReader], T]) -> T | None:
     """None where the ledger cannot be read: a figure less is shown, and the run goes on."""
-    path = project.ledger_path
     try:
-        with translate_errors(path), contextlib.closing(LedgerReader(open_for_reading(path))) as reader:
+        with translate_errors(project.ledger_path), contextlib.closing(open_reader(project)) as reader:
             return query(reader)
     except StateError:
         return None

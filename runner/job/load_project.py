@@ -11,7 +11,7 @@ from types import MappingProxyType
 from runner.errors import JobError, Problem
 from runner.job.load_accounts import read_accounts, read_budgets
 from runner.job.load_lock import load_models_lock
-from runner.job.policy import read_price
+from runner.job.policy import parse_duration, read_price
 from runner.job.problems import Checked, InvalidValueError, Problems
 from runner.job.project_file import Notify, NotifyOn, ProjectFile, model_key
 from runner.job.scalars import check_scalars
@@ -72,7 +72,7 @@ def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
     )
     project = text_of(document.get("project")) or ""
     trust_env = document.get("trust_env")
-    written = document.get("accounts")
+    written, ledger, keep = document.get("accounts"), document.get("ledger"), document.get("store_keep")
     accounts = problems.gather(read_accounts(written))
     found = ProjectFile(
         project=project if _PROJECT_ID.fullmatch(project) else "",
@@ -82,6 +82,10 @@ def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
         prices=problems.gather(_prices(document.get("prices"), _locked(root))),
         trust_env=isinstance(trust_env, Scalar) and trust_env.value is True,
         notify=problems.gather(_notify(document.get("notify"))),
+        ledger_variable=text_of(ledger.get("url_env") if isinstance(ledger, MappingNode) else None) or "",
+        store=(text_of(document.get("store")) or "").rstrip("/"),
+        store_keep=problems.gather(_keep(keep, document.get("store"))),
+        uploads=(text_of(document.get("uploads")) or "").rstrip("/"),
     )
     return text, found, problems.errors
 
@@ -146,6 +150,18 @@ def _refuse_model(
     if near := did_you_mean(family_name(model), sorted(known)):
         hint = f"{near} A job's own `price:` takes any model"
         yield InvalidValueError(f"nothing is known of the model `{model}`", hint)
+
+
+def _keep(node: Node | None, store: Node | None) -> Checked[float | None]:
+    if not isinstance(node, Scalar):
+        return None
+    if store is None:
+        yield node.location.error("`store_keep` is for files that lie in a store", "add `store: s3://...`")
+        return None
+    try:
+        return parse_duration(node.value) if isinstance(node.value, int | float | str) else None
+    except ValueError:  # the schema has said so
+        return None
 
 
 def _notify(node: Node | None) -> Checked[Notify | None]:

@@ -78,7 +78,9 @@ class ProjectFile:
 
     `project` is the project's id, empty where none is given. `timezone` is None for this machine's.
     `accounts` are those that the file names, and `budgets` stand in the order of the file. `prices` are by
-    model id or family, as they are written.
+    model id or family, as they are written. `ledger_variable` holds the URL of a shared ledger; empty for one
+    of this project alone. `store` and `uploads` are URLs of object storage; empty for none. `store_keep` is
+    in seconds, None for ever.
     """
 
     project: str = ""
@@ -88,6 +90,10 @@ class ProjectFile:
     prices: Mapping[str, Price] = field(default_factory=lambda: MappingProxyType({}))
     trust_env: bool = False
     notify: Notify | None = None
+    ledger_variable: str = ""
+    store: str = ""
+    store_keep: float | None = None
+    uploads: str = ""
 
     def account(self, name: str) -> Account | None:
         """The account of this name: one that the file names, else a provider's own; None for neither."""

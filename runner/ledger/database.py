@@ -14,8 +14,13 @@ from pathlib import Path
 from runner.errors import StateError
 from runner.times import local_day
 
-SCHEMA_VERSION = "9"
-_UPGRADES = {"6": ("upgrade_7.sql",), "7": ("upgrade_8.sql",), "8": ("upgrade_9.sql", "spends.sql")}
+SCHEMA_VERSION = "10"
+_UPGRADES = {
+    "6": ("upgrade_7.sql",),
+    "7": ("upgrade_8.sql",),
+    "8": ("upgrade_9.sql", "spends.sql"),
+    "9": ("upgrade_10.sql",),
+}
 """By the version that they begin with, the scripts that lead to the next one."""
 
 

@@ -32,7 +32,7 @@ from runner.ledger.rows import (
 from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, TaskState, sql_list
 from runner.ledger.succession import goes_on, may_follow, reason_after
 from runner.plan.task import Task
-from runner.project import PROJECT_FILE
+from runner.project import PROJECT_FILE, Project
 from runner.providers.base import Generation
 from runner.typed_json import members
 
@@ -55,14 +55,22 @@ class Ledger:
         self._path = path
         self._budgets = budgets
         self.read = LedgerReader(connection)
-        if self.read.meta("salt") is None:
-            with self.transaction():
-                self._db.execute("INSERT INTO meta VALUES ('salt', ?)", (secrets.token_hex(16),))
+        for key in ("salt", "ledger_id"):
+            if self.read.meta(key) is None:
+                with self.transaction():
+                    self._db.execute("INSERT INTO meta VALUES (?, ?)", (key, secrets.token_hex(16)))
 
     @classmethod
     def open(cls, path: Path, budgets: Budgets = Budgets()) -> Ledger:  # noqa: B008  frozen
         """Opens or makes the ledger at `path`. Raises StateError."""
         return cls(open_for_writing(path, budgets.zone), path, budgets)
+
+    @property
+    def ledger_id(self) -> str:
+        """Tells this ledger from any that takes its place."""
+        found = self.read.meta("ledger_id")
+        assert found is not None
+        return found
 
     @property
     def salt(self) -> bytes:
@@ -433,6 +441,11 @@ class Ledger:
         self, attempt_id: str, at: float, *, state: TaskState | None = None, status: str | None = None
     ) -> None:
         self._db.execute("INSERT INTO history VALUES (?, ?, ?, ?)", (attempt_id, at, state, status))
+
+
+def open_ledger(project: Project, budgets: Budgets) -> Ledger:
+    """The ledger for writing, made where there is none. Raises StateError. Enter it under the lock."""
+    return Ledger.open(project.ledger_path, budgets)
 
 
 _RESOLVED_AS = {

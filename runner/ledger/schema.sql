@@ -130,6 +130,15 @@ CREATE INDEX outputs_path ON outputs (path, seq);
 CREATE INDEX outputs_identity ON outputs (identity);
 CREATE INDEX outputs_sha256 ON outputs (sha256);
 
+CREATE TABLE archived (             -- a file that lies complete in a store
+    sha256 TEXT NOT NULL,
+    store TEXT NOT NULL,             -- as callsheet.yaml names it
+    key TEXT NOT NULL,               -- below the store
+    bytes INTEGER NOT NULL,
+    archived_at REAL NOT NULL,
+    PRIMARY KEY (sha256, store)
+) STRICT, WITHOUT ROWID;
+
 CREATE TRIGGER attempts_are_kept BEFORE DELETE ON attempts
 BEGIN SELECT RAISE(ABORT, 'attempts are never deleted'); END;
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.errors import StateError
-from runner.ledger.database import open_for_reading
+from runner.ledger.open import has_ledger, open_reader
 from runner.ledger.read import LedgerReader
 from runner.project import Project
 from runner.record.manifest import ManifestFile
@@ -60,9 +60,9 @@ def whereabouts(project: Project) -> Iterator[Whereabouts]:
     """Without a ledger that can be read, its siblings alone tell where a file is."""
     with contextlib.ExitStack() as stack:
         ledger = None
-        if project.ledger_path.is_file():
+        if has_ledger(project):
             with contextlib.suppress(StateError):
-                ledger = LedgerReader(open_for_reading(project.ledger_path))
+                ledger = open_reader(project)
                 stack.callback(ledger.close)
         yield Whereabouts(project.base, ledger)
 

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from runner.errors import BusyError, JobError, NoProjectError, StateError
 from runner.job.load_project import load_project_file, readable_project_file
 from runner.ledger.caps import Budgets
-from runner.ledger.ledger import Ledger
+from runner.ledger.ledger import Ledger, open_ledger
 from runner.project import Project
 from runner.redact import Redactor, printable
 from runner.run.ownership import claim
@@ -82,7 +82,7 @@ def locked_ledger(
     `tell` hears once whom it waits for, if it waits.
     """
     with project_lock(project, wait=wait, tell=tell):
-        ledger = Ledger.open(project.ledger_path, budgets_of(project))
+        ledger = open_ledger(project, budgets_of(project))
         try:
             claim(project, ledger)
             yield ledger

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner.errors import NoProjectError
 from runner.job.load_project import readable_project_file
 from runner.ledger.ledger import Ledger
+from runner.ledger.open import ledger_words
 from runner.ledger.read import LedgerReader
 from runner.project import PROJECT_FILE, Project
 
@@ -18,7 +19,7 @@ def check_is_own(project: Project, reader: LedgerReader) -> None:
     kept = reader.project
     if named and kept and named != kept:
         raise NoProjectError(
-            f"{project.ledger_path}: is the ledger of project {kept}, and {PROJECT_FILE} names {named};"
+            f"{ledger_words(project)}: is the ledger of project {kept}, and {PROJECT_FILE} names {named};"
             " nothing was sent",
             hint=f"put this project's own ledger back; if {PROJECT_FILE} was copied from another project,"
             f' write `project: "{kept}"`',

@@ -35,6 +35,7 @@ from runner.job.project_file import NotifyOn
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.database import open_for_reading
+from runner.ledger.open import has_ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.plural import count
@@ -256,7 +257,7 @@ def _disk(project: Project) -> Iterator[Check]:
 
 def _ledger(project: Project) -> Iterator[Check]:
     try:
-        if not project.ledger_path.exists():
+        if not has_ledger(project):
             check_is_remembered(project, None)
             yield _ok("ledger", "none yet: nothing has been run")
             return

@@ -14,8 +14,7 @@ from runner.cli.common_options import common, common_options
 from runner.cli.humanize import shown_path
 from runner.durable import replace_file
 from runner.errors import NoProjectError, UsageError
-from runner.ledger.database import open_for_reading
-from runner.ledger.read import LedgerReader
+from runner.ledger.open import has_ledger, open_reader
 from runner.project import PROJECT_FILE, Project, find_project, init_project
 from runner.providers import BUILT_IN, DEFAULT, every, find
 from runner.resources import schema_path
@@ -120,8 +119,8 @@ def init(directory: Path | None) -> None:
 def _write_project_file(project: Project) -> None:
     """Writes callsheet.yaml where there is none; its id is that of a ledger that is there already."""
     kept = ""
-    if project.ledger_path.exists():
-        with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path))) as ledger:
+    if has_ledger(project):
+        with contextlib.closing(open_reader(project)) as ledger:
             kept = ledger.project
     with contextlib.suppress(FileExistsError), (project.root / PROJECT_FILE).open("x") as file:
         file.write(_PROJECT_FILE % {"project": kept or secrets.token_hex(4), **_examples()})

@@ -18,6 +18,7 @@ from runner.cli.runs import reading, run_ids
 from runner.desk.contact_sheet import Choice, read_choice
 from runner.errors import ExitCode, StateError
 from runner.json_value import JsonValue
+from runner.ledger.open import has_ledger
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.record.folder import RunFolder
@@ -59,7 +60,7 @@ def prune(older: float, keep: str, yes: bool, wait: float, output_format: str) -
     found = freed = 0
     code = ExitCode.DONE
     for project in (root, root.rehearsal()):
-        if not project.ledger_path.exists():
+        if not has_ledger(project):
             continue
         # without the lock a run could be reading a file, or putting it back
         with project_lock(project, wait=wait) if yes else contextlib.nullcontext():

@@ -24,7 +24,7 @@ from runner.cli.runs import nothing_yet, reading, run_ids
 from runner.cli.task_list import painted
 from runner.errors import UsageError
 from runner.http.verdicts import Verdict
-from runner.ledger.database import open_for_reading
+from runner.ledger.open import open_search
 from runner.ledger.search import FoundTask, LedgerSearch
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.media.video import MediaFacts
@@ -99,7 +99,7 @@ class _Found:
             with reading(project) as reader:
                 is_empty = reader is None
             if not is_empty:
-                ledger = LedgerSearch(open_for_reading(project.ledger_path))
+                ledger = open_search(project)
                 ledgers.append((project, opened.enter_context(contextlib.closing(ledger))))
         if not ledgers:
             raise nothing_yet(here(service))
