@@ -84,6 +84,12 @@ def _installed(_context: click.Context, _option: click.Parameter, name: str | No
     is_flag=True,
     help="Print the job as one file, merged with the one that it `extends`, and plan nothing.",
 )
+@click.option(
+    "--without-ledger",
+    is_flag=True,
+    help="Count each task as new, and ask no ledger: where its URL is not given, as in a stranger's pull"
+    " request.",
+)
 @only_option
 @common_options
 def plan(
@@ -93,6 +99,7 @@ def plan(
     output_format: str,
     provider: Provider | None,
     resolved: bool,
+    without_ledger: bool,
     only: tuple[str, ...],
 ) -> ExitCode:
     """Show each task of JOB: its state, its name, where its video goes, and why it is new.
@@ -118,7 +125,8 @@ def plan(
     tasks = chosen_tasks(planned, only, loaded.place.project)
     patterns = [word for pattern in only for word in ("--only", pattern)]
     make = command("run", str(job), *patterns, service=service)
-    with _commenting_trouble(job, output_format), reading(loaded.place.project) as ledger:
+    asked = contextlib.nullcontext() if without_ledger else reading(loaded.place.project)
+    with _commenting_trouble(job, output_format), asked as ledger:
         if ledger is not None:
             check_is_remembered(loaded.place.project, ledger)
         new = Total()
