@@ -22,7 +22,9 @@ from runner.job.model import WebhookPolicy
 from runner.json_value import JsonValue
 from runner.lane.commits import Commits
 from runner.lane.lane import LaneTools
+from runner.lane.lease import Leases
 from runner.lane.machine import Machine
+from runner.ledger.leases import LaneKey
 from runner.ledger.ledger import Ledger
 from runner.project import Project
 from runner.providers import BUILT_IN, connect
@@ -117,29 +119,62 @@ def open_tools(
         files=files,
         redactor=Redactor([*(key.value for key in keys), *route.secrets]),
         limits=limits.downloads,
+        leases=None if ledger.leases is None else Leases(ledger, machine),
     )
 
 
 @contextlib.asynccontextmanager
 async def open_lane(
-    place: Place, access: Access, ledger: Ledger, limits: RequestLimits | None = None
+    place: Place,
+    access: Access,
+    ledger: Ledger,
+    limits: RequestLimits | None = None,
+    leases: Leases | None = None,
 ) -> AsyncIterator[LaneTools]:
-    """What leads to a service, with its connections."""
+    """What leads to a service, with its connections; its lease, where there are `leases`, is still to be
+    taken.
+    """
     limits = limits or RequestLimits()
     route = find_route(os.environ, trust_env=place.trust_env)
+    key_hash = access.key.fingerprint(ledger.salt)
+    lane = LaneKey(place.provider.name, place.origin, key_hash)
+    lease = None if leases is None else leases.lease_of(lane, place.account.name)
     async with connect(
-        place.provider, access, route=route, submit_limits=limits.submits, free_limits=limits.free
+        place.provider,
+        access,
+        route=route,
+        submit_limits=limits.submits,
+        free_limits=limits.free,
+        guard=None if lease is None else lease.is_fresh,
     ) as client:
         yield LaneTools(
             account=place.account.name,
             origin=place.origin,
-            key_hash=access.key.fingerprint(ledger.salt),
+            key_hash=key_hash,
             provider=place.provider,
             client=client,
             is_loopback=is_loopback(access.origin),
             rate=None if place.project.is_rehearsal else place.account.rate,
             labels=place.account.labels,
+            lease=lease,
         )
+
+
+@contextlib.asynccontextmanager
+async def lanes_taken(tools: Tools, wait: float, tell: Callable[[str], None]) -> AsyncIterator[float]:
+    """Takes the leases of the lanes that were opened, where machines share the ledger; gives the seconds that
+    this took. What is left of them at the end is signed off.
+    """
+    leases, began = tools.leases, anyio.current_time()
+    if leases is None:
+        yield 0.0
+        return
+    await leases.take(wait, tell)
+    try:
+        yield anyio.current_time() - began
+    finally:
+        with anyio.CancelScope(shield=True):
+            await tools.machine.threads.run(leases.sign_off)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +187,17 @@ class Collecting:
     observe: Observer
 
 
-def collect_from(works: Sequence[Collecting], ledger: Ledger, *, deadline: float | None) -> list[RunResult]:
-    """`collect_all` of these, in an event loop of its own; they lie in one project."""
+def collect_from(
+    works: Sequence[Collecting],
+    ledger: Ledger,
+    *,
+    deadline: float | None,
+    wait: float = 0.0,
+    tell: Callable[[str], None] = lambda _said: None,
+) -> list[RunResult]:
+    """`collect_all` of these, in an event loop of its own; they lie in one project. Another machine that
+    drives one of the lanes is waited for `wait` seconds, which `tell` hears.
+    """
 
     async def go() -> list[RunResult]:
         async with contextlib.AsyncExitStack() as stack:
@@ -162,12 +206,12 @@ def collect_from(works: Sequence[Collecting], ledger: Ledger, *, deadline: float
             tools = open_tools(first.project, ledger, works[0].observe, keys, trust_env=first.trust_env)
             orders = []
             for work in works:
-                lane = await stack.enter_async_context(
-                    open_lane(work.place, access(work.place, work.key), ledger)
-                )
+                leading = open_lane(work.place, access(work.place, work.key), ledger, leases=tools.leases)
+                lane = await stack.enter_async_context(leading)
                 own = replace(tools, observe=work.observe)
                 orders.append(Order(own, {lane.account: lane}, deadline=deadline, attempts=work.attempts))
-            return await collect_all(orders)
+            async with lanes_taken(tools, wait, tell) as waited:
+                return await collect_all([order.after(waited) for order in orders])
 
     with served(work.place for work in works) as access:
         return anyio.run(go)
@@ -188,13 +232,19 @@ class JobOrder:
 
 
 async def carry_out(
-    jobs: Sequence[JobOrder], ledger: Ledger, *, deadline: float | None
+    jobs: Sequence[JobOrder],
+    ledger: Ledger,
+    *,
+    deadline: float | None,
+    wait: float = 0.0,
+    tell: Callable[[str], None] = lambda _said: None,
 ) -> list[RunResult | CallsheetError]:
     """Brings prepared runs of one project to done side by side, each in a folder of its own, events and
     manifest included: for the command line and for `run_plan`.
 
     In place of a result stands the error of a job that could not begin, or not end, as it should. `deadline`
-    is seconds from now, and each job's own counts too. Enter it under the lock.
+    is seconds from now, and each job's own counts too. Where another machine drives an account, it is waited
+    for `wait` seconds, which `tell` hears; then all else goes on without it. Enter it under the lock.
     """
     places = [place for job in jobs for place in job.places.values()]
     keys = [key for job in jobs for key in job.keys.values() if isinstance(key, ApiKey)]
@@ -209,7 +259,10 @@ async def carry_out(
                 orders[number] = await opening.order(job, deadline)
             except CallsheetError as error:
                 failed[number] = error
-        ended = await run_jobs([*orders.values()]) if orders else []
+        ended: list[RunResult | CallsheetError] = []
+        if orders:
+            waited = await stack.enter_async_context(lanes_taken(tools, wait, tell))
+            ended = await run_jobs([order.after(waited) for order in orders.values()])
     results = dict(zip(orders, ended, strict=True)) | failed
     return [results[number] for number in range(len(jobs))]
 
@@ -250,7 +303,9 @@ class _Opening:
         # one origin may serve several providers: the sandbox does. Without a key no two accounts are one
         leads = place.provider.name, place.origin, place.account.name if refusal else access.key.value
         if leads not in self.lanes:
-            lane = await self.stack.enter_async_context(open_lane(place, access, self.ledger))
+            # without a key nothing is asked or written there
+            leases = None if refusal is not None else self.tools.leases
+            lane = await self.stack.enter_async_context(open_lane(place, access, self.ledger, leases=leases))
             if refusal is not None:
                 lane = replace(lane, key_hash="", refusal=refusal)
             self.lanes[leads] = lane

@@ -8,12 +8,14 @@
     ├── PersonNeededError               5    held tasks, or tasks under another key
     ├── JobError                        65   the job file is invalid (66: only inputs are missing)
     ├── NothingSentError                66   a task's input is gone or changed: it was not sent
-    │   └── InputNotKeptError           74   its input cannot be copied to where it stays for good
+    │   ├── InputNotKeptError           74   its input cannot be copied to where it stays for good
+    │   └── MadeElsewhereError          75   another machine has submitted it
     ├── ServiceUnreachableError         69   the API cannot be reached, or its certificate is bad
     ├── NoProjectError                  73   no project root, or one that cannot be written
     ├── StateError                      74   ledger or disk: cannot write, corrupt, full
     │   └── UnsafePathError             74   a path that leaves the root, or a link in its place
     ├── BusyError                       75   another process holds the project's lock
+    │   └── LaneHeldError               75   another machine drives this account
     └── KeyRefusedError                 77   the API key is missing, malformed or refused
 
 An error's text says where, what and what to do; `hint` is the last part. The exit codes are
@@ -32,10 +34,12 @@ What one module tells another; each is caught before it reaches a person:
     ├── ForbiddenAddressError           http       a URL that is not fetched
     ├── BrokenOffError                  http       no whole answer came
     ├── TunnelError                 http       a proxy that opened no tunnel
+    ├── GuardedError                http       a paid POST that this machine's lease does not cover
     ├── LeftOutError                providers  a published model or price that cannot be used
     ├── ProviderError                   providers  a free request that failed
     │   └── StillLimitedError           lane       nothing but 429 for as long as we wait
     ├── DownloadError                   store      a result that could not be fetched, or stored
+    ├── ConflictError                   ledger     a statement against a rule of the schema
     ├── RemoteIdTakenError              ledger     an id that another attempt holds
     ├── NoScanError                     lane       a list that proves nothing
     ├── LeftForLater                    run        a paid task that the next run goes on with

@@ -163,7 +163,7 @@ def _collect_from(
             groups += group_by_key(service.places, ledger, attempts, is_named_here=service.is_named_here)
         if not groups:
             return []
-        results = _collect_with(groups, ledger, ends)
+        results = _collect_with(groups, ledger, ends, wait)
         redactor = redactor_of(groups)
         origins = {group.place.origin for group in groups}
         for run in ledger.read.unfinished_runs():
@@ -192,7 +192,9 @@ def _accounts_of(groups: Iterable[KeyGroup]) -> dict[tuple[str, str], list[str]]
     return {service: list(names) for service, names in found.items()}
 
 
-def _collect_with(groups: Sequence[KeyGroup], ledger: Ledger, ends: float | None) -> list[RunResult]:
+def _collect_with(
+    groups: Sequence[KeyGroup], ledger: Ledger, ends: float | None, wait: float
+) -> list[RunResult]:
     """A result for each group; where its key is missing, what that means."""
     results: dict[int, RunResult] = {}
     ready: dict[int, tuple[Place, ApiKey, frozenset[str]]] = {}
@@ -217,7 +219,8 @@ def _collect_with(groups: Sequence[KeyGroup], ledger: Ledger, ends: float | None
         left = None if ends is None else max(0.0, ends - time.monotonic())
         with watching([work]) as (shown,):
             works = [Collecting(*each, shown) for each in ready.values()]
-            results |= zip(ready, collect_from(works, ledger, deadline=left), strict=True)
+            ended = collect_from(works, ledger, deadline=left, wait=wait, tell=console.note)
+            results |= zip(ready, ended, strict=True)
     return [results[number] for number in range(len(groups))]
 
 

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from runner.errors import StateError
 from runner.ledger.caps import Caps
-from runner.ledger.database import translate_errors
 from runner.ledger.open import open_reader
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import Kind, Spend
+from runner.ledger.sqlite import translate_errors
 from runner.project import Project
 from runner.run.prepare import Prepared
 

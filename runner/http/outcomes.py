@@ -105,6 +105,9 @@ FAILURE_RULES: tuple[FailureRule, ...] = (
     FailureRule(1, "the host name did not resolve", False, {FailureKind.DNS}, *_NEVER_BEGUN),
     FailureRule(3, "no connection in time", False, {FailureKind.CONNECT_TIMEOUT}, *_NEVER_BEGUN),
     FailureRule(4, "the server's certificate is not trusted", False, {FailureKind.CERTIFICATE}, *_STOP),
+    FailureRule(
+        129, "this machine's lease had to be renewed first", False, {FailureKind.GUARDED}, *_NEVER_BEGUN
+    ),
     FailureRule(2, "no connection", False, _ANY_FAILURE, *_NEVER_BEGUN),
     FailureRule(
         5, "the connection broke while the request was written", True, {FailureKind.WRITE}, *_BEGUN_AND_LOST

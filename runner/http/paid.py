@@ -20,7 +20,16 @@ import httpx
 
 from runner.http.access import Access
 from runner.http.answers import Answer, clean
-from runner.http.transport import Chunks, Testimony, causes, common_headers, read_answer
+from runner.http.transport import (
+    Chunks,
+    Guard,
+    GuardedError,
+    Testimony,
+    always,
+    causes,
+    common_headers,
+    read_answer,
+)
 
 _SLOWEST_UPLOAD = 32_768.0
 """Bytes per second; the total deadline grows with the body by this rate (32 MiB: 17 minutes)."""
@@ -46,6 +55,8 @@ class FailureKind(enum.StrEnum):
     CONNECT = "connect"
     CONNECT_TIMEOUT = "connect_timeout"
     CERTIFICATE = "certificate"
+    GUARDED = "guarded"
+    """The guard of the lease said no, before the first byte."""
     WRITE = "write"
     WRITE_TIMEOUT = "write_timeout"
     READ_TIMEOUT = "read_timeout"
@@ -69,11 +80,19 @@ class Failure:
 class PaidRequests:
     """POSTs to one origin with its key; never repeated in here.
 
-    Over another transport than ours, which gives no testimony, no failure counts as not sent.
+    Over another transport than ours, which gives no testimony, no failure counts as not sent, and `guard` is
+    not asked.
     """
 
-    def __init__(self, access: Access, client: httpx.AsyncClient, limits: SubmitLimits | None = None) -> None:
+    def __init__(
+        self,
+        access: Access,
+        client: httpx.AsyncClient,
+        limits: SubmitLimits | None = None,
+        guard: Guard = always,
+    ) -> None:
         self.access = access
+        self._guard = guard
         self._client = client
         self._limits = limits or SubmitLimits()
         self._headers = common_headers(access)
@@ -91,7 +110,7 @@ class PaidRequests:
     ) -> Answer | Failure:
         """One POST. Never raises for what the network or service does."""
         more = [("Content-Type", content_type), ("Content-Length", str(len(body))), *headers]
-        testimony = Testimony()
+        testimony = Testimony(guard=self._guard)
         deadline = self._limits.total + len(body) / _SLOWEST_UPLOAD
         try:
             with anyio.fail_after(deadline):
@@ -133,6 +152,8 @@ def _kind(error: BaseException, testimony: Testimony) -> FailureKind:
         return FailureKind.CERTIFICATE
     if any(isinstance(one, socket.gaierror) for one in chain):
         return FailureKind.DNS
+    if isinstance(error, GuardedError):
+        return FailureKind.GUARDED
     if not testimony.headers_begun:
         return FailureKind.CONNECT_TIMEOUT if is_timeout else FailureKind.CONNECT
     if isinstance(error, httpx.WriteTimeout):

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -50,18 +50,37 @@ _ACTED_UPON = frozenset({b"location", b"set-cookie"})
 """Headers of an answer from which httpx's client would build a next request, or fill its cookie jar."""
 
 
+Guard = Callable[[], bool]
+"""Whether a paid POST may begin now; asked after connecting, as the last act before its first byte."""
+
+
+def always() -> bool:
+    """The guard of who shares the key with no other machine."""
+    return True
+
+
+class GuardedError(Exception):
+    """The guard has kept a request from being begun."""
+
+
 @dataclass(slots=True)
 class Testimony:
-    """The record of one request that httpcore's trace made; the request's `trace` extension."""
+    """The record of one request that httpcore's trace made; the request's `trace` extension.
+
+    Raises GuardedError into the request where `guard` says no: nothing of it was begun then.
+    """
 
     is_given: bool = False
     """Whether a Transport had the request: without one nothing was shown, and that proves nothing."""
     seen: set[str] = field(default_factory=set)
     stream: httpcore.AsyncNetworkStream | None = None
     status: int | None = None
+    guard: Guard = always
 
     async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
         name = event.partition(".")[2]
+        if name == "send_request_headers.started" and not self.guard():
+            raise GuardedError("this machine's lease on the account was not fresh enough to send it")
         self.seen.add(name)
         if name == "receive_response_headers.complete":
             self.status = int(info["return_value"][1])

@@ -22,11 +22,13 @@ _OWN_PREFIX = "CALLSHEET_"
 
 
 def key_names(root: Path) -> frozenset[str]:
-    """The variables that hold the API keys of the providers that are installed, and of the accounts that the
-    project file of `root` names.
+    """The variables that hold secrets: the API keys of the providers that are installed and of the accounts
+    that the project file of `root` names, and the URL of its shared ledger.
     """
     providers = frozenset(name for provider in every().values() for name in provider.key_variables)
-    return providers | readable_project_file(root).key_variables
+    said = readable_project_file(root)
+    ledger = {said.ledger_variable} - {""}
+    return providers | said.key_variables | ledger
 
 
 def _base_urls() -> frozenset[str]:

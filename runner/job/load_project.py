@@ -50,6 +50,28 @@ def readable_project_file(root: Path) -> ProjectFile:
     return _read(root)[1]
 
 
+def ledger_variable(root: Path) -> str:
+    """The variable that holds the URL of the project's shared ledger; empty where it has one of its own.
+
+    Raises JobError where the project file cannot say: another ledger than its own would pay once more.
+    """
+    try:
+        text = read_plain(root / PROJECT_FILE, MAX_BYTES + 1)
+    except FileNotFoundError:
+        return ""
+    except OSError:
+        text = b"ledger"
+    # most projects name none, and reading YAML takes milliseconds; a backslash may spell the word
+    if b"ledger" not in text and b"\\" not in text:
+        return ""
+    text, found, problems = _read(root)
+    if problems and not found.ledger_variable:
+        error = JobError(PROJECT_FILE, problems)
+        error.text = text
+        raise error
+    return found.ledger_variable
+
+
 def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
     """The text, what it says as far as that can be read, and its problems."""
     try:

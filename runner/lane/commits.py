@@ -3,8 +3,9 @@
 A caller's step is on the disk when `write` returns. Only intents that own a submit slot come here,
 so a kill between the commit and the POST leaves at most as many unclear as there are slots.
 
-The statements run on the event loop and only the COMMIT, which waits for the disk, in a worker
-thread: each statement lets go of the interpreter's lock, and in a thread it had to fight for it again.
+In a file of this machine the statements run on the event loop and only the COMMIT, which waits for the
+disk, in a worker thread: each statement lets go of the interpreter's lock, and in a thread it had to fight
+for it again. Where each statement waits for another machine, all of a transaction runs in the thread.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 
@@ -25,6 +26,29 @@ from runner.ledger.read import LedgerReader
 T = TypeVar("T")
 
 
+class Writes(Protocol):
+    """The way to the ledger: of a run, or of one lane's work, each step of which is fenced."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    async def write(self, action: Callable[[Ledger], T]) -> T:
+        """Runs `action` in the next transaction and waits for the disk; raises what it raises."""
+        ...
+
+    def note(self, action: Callable[[Ledger], object]) -> None:
+        """Joins the next commit without waiting: for what a poll would tell again."""
+        ...
+
+    async def flush(self) -> None:
+        """Commits what `note` left."""
+        ...
+
+    async def read(self, query: Callable[[LedgerReader], T]) -> T:
+        """Asks between two transactions; `query` must not hand out a cursor."""
+        ...
+
+
 @dataclass(slots=True)
 class _Step(Generic[T]):
     action: Callable[[Ledger], T]
@@ -33,22 +57,30 @@ class _Step(Generic[T]):
     is_done: bool = False
 
 
-class _Closing:
-    """The COMMIT in its thread. asyncio's own cancellation knows no shield and leaves the thread at work:
-    `end` keeps it from beginning, or waits for it, so that two threads never end one transaction."""
+class _Errand(Generic[T]):
+    """Work on the ledger in its thread. asyncio's own cancellation knows no shield and leaves the thread at
+    work: `end` keeps it from beginning, or waits for it, so that two threads never use one connection."""
 
-    def __init__(self, close: Callable[[], None]) -> None:
-        self.is_committed = False
-        self._close = close
+    def __init__(self, work: Callable[[], T]) -> None:
+        self.is_done = False
+        self._work = work
         self._claim = threading.Lock()
         self._ended = threading.Event()
 
-    def run(self) -> None:
-        if not self._claim.acquire(blocking=False):
-            return
+    async def do(self, threads: Threads) -> T:
         try:
-            self._close()
-            self.is_committed = True
+            return await threads.run(self._run)
+        except BaseException:
+            self.end()
+            raise
+
+    def _run(self) -> T:
+        if not self._claim.acquire(blocking=False):
+            raise StateError("the work on the ledger was cut off before it began")
+        try:
+            result = self._work()
+            self.is_done = True
+            return result
         finally:
             self._ended.set()
 
@@ -94,23 +126,24 @@ class Commits:
     async def read(self, query: Callable[[LedgerReader], T]) -> T:
         """Asks between two transactions; `query` must not hand out a cursor."""
         async with self._turn:
+            if self.ledger.is_remote:
+                return await _Errand(lambda: query(self.ledger.read)).do(self.threads)
             return query(self.ledger.read)
 
     async def _commit(self, batch: list[_Step[object]]) -> None:
-        closing: _Closing | None = None
+        closing: _Errand[None] | None = None
         try:
             with contextlib.ExitStack() as stack:
-                stack.enter_context(self.ledger.transaction())
-                for step in batch:
-                    self._apply(step)
-                closing = _Closing(stack.close)
-                try:
-                    await self.threads.run(closing.run)
-                except BaseException:
-                    closing.end()
-                    raise
+                if self.ledger.is_remote:
+                    closing = _Errand(lambda: self._transact(batch))
+                else:
+                    stack.enter_context(self.ledger.transaction())
+                    for step in batch:
+                        self._apply(step)
+                    closing = _Errand(stack.close)
+                await closing.do(self.threads)
         except BaseException as error:  # each caller gets it: nobody may think it was saved
-            if closing is None or not closing.is_committed:
+            if closing is None or not closing.is_done:
                 told = error if isinstance(error, Exception) else StateError("the commit was cut off")
                 for step in batch:
                     step.error = step.error or told
@@ -119,6 +152,11 @@ class Commits:
         finally:
             for step in batch:
                 step.is_done = True
+
+    def _transact(self, batch: list[_Step[object]]) -> None:
+        with self.ledger.transaction():
+            for step in batch:
+                self._apply(step)
 
     def _apply(self, step: _Step[object]) -> None:
         try:

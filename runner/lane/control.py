@@ -15,6 +15,7 @@ import anyio
 
 from runner.errors import CallsheetError, ExitCode, StateError
 from runner.ledger.caps import Overshoot
+from runner.ledger.leases import LaneHeldError
 from runner.record.events import Observer
 from runner.redact import Redactor
 
@@ -169,6 +170,8 @@ class Control:
         """Whatever the work on `name` raises in here ends that work alone; a cancellation passes."""
         try:
             yield
+        except LaneHeldError as error:  # its lane is closed, which is told there
+            self.left(name, str(error), identity)
         except CallsheetError as error:
             self.refuse(error)
             self.left(name, str(error), identity)

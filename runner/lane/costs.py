@@ -8,8 +8,9 @@ from decimal import Decimal
 from runner.errors import RefusedError
 from runner.job.model import Job
 from runner.ledger.caps import Cap, Caps, Overshoot
+from runner.ledger.columns import batches
 from runner.ledger.ledger import Ledger
-from runner.ledger.read import LedgerReader, batches
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Drift, Spend, TaskRow
 from runner.money import MOST_USD, PriceUnit, micros, usd_text
 from runner.plan.cost import Total, estimate, seconds_of

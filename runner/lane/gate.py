@@ -13,6 +13,7 @@ from runner.errors import CallsheetError, ExitCode, StateError
 from runner.http.verdicts import ProviderError
 from runner.lane.control import Control
 from runner.ledger.caps import CapReachedError
+from runner.ledger.leases import LaneHeldError
 from runner.times import iso_time
 
 WORTH_TELLING = 10.0
@@ -90,7 +91,7 @@ class Gate:
         """
         if isinstance(error, StateError):
             self.hearing[0].refuse(error)
-        else:
+        elif not isinstance(error, LaneHeldError):  # which has closed it
             self.stop_submitting(error.exit_code, str(error))
 
     def close(self, error: CallsheetError) -> None:

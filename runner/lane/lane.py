@@ -8,12 +8,13 @@ from functools import partial
 
 import anyio
 
-from runner.errors import ExitCode, KeyRefusedError, ServiceUnreachableError
+from runner.errors import CallsheetError, ExitCode, KeyRefusedError, ServiceUnreachableError
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import RunPolicy
 from runner.lane.clock import ServerClock
-from runner.lane.commits import Commits
+from runner.lane.commits import Writes
 from runner.lane.gate import Gate
+from runner.lane.lease import FencedWrites, Lease
 from runner.lane.machine import Machine
 from runner.lane.pace import Breaker, InFlight, RequestPace, Retry
 from runner.lane.uploads import Uploads
@@ -36,7 +37,8 @@ class LaneTools:
 
     `origin` is the API's as identities name it (`sandbox` for a rehearsal in process, whose port changes).
     `key_hash` is salted; it tells keys apart, no more. Only an API on loopback (`is_loopback`) may have its
-    results there. `refusal` is set where the key is missing; no request is sent then.
+    results there. `refusal` is set where the key is missing; no request is sent then. `lease` is None where
+    no other machine shares the ledger.
     """
 
     account: str
@@ -48,6 +50,7 @@ class LaneTools:
     rate: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     refusal: KeyRefusedError | None = None
+    lease: Lease | None = None
 
 
 class Lane:
@@ -56,7 +59,7 @@ class Lane:
     def __init__(
         self,
         tools: LaneTools,
-        commits: Commits,
+        commits: Writes,
         machine: Machine,
         policy: RunPolicy,
         stand_back: Callable[[], Awaitable[None]],
@@ -66,7 +69,9 @@ class Lane:
         """
         self.origin, self.key_hash = tools.origin, tools.key_hash
         self.provider, self.client, self.is_loopback = tools.provider, tools.client, tools.is_loopback
-        self.commits, self.machine = commits, machine
+        self.lease = tools.lease
+        self.commits = commits if tools.lease is None else FencedWrites(commits, tools.lease)
+        self.machine = machine
         self.gate = gate = Gate(tools.account, machine.wall, tools.labels)
         self.patience = policy.timeout
         rates = [rate for rate in (tools.rate, policy.rate) if rate is not None]
@@ -89,8 +94,17 @@ class Lane:
         """Submits in a row whose outcome is unknown."""
         self._first_look = anyio.Lock()
         self._has_answered = False
-        if tools.refusal is not None:
-            gate.close(tools.refusal)
+        refusal: CallsheetError | None = tools.refusal
+        if tools.lease is not None:
+            tools.lease.when_lost.append(gate.close)
+            refusal = refusal or tools.lease.refusal
+        if refusal is not None:
+            gate.close(refusal)
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether another machine drives it, so that nothing may be written of its tasks here."""
+        return self.lease is not None and not self.lease.held
 
     async def ping(self) -> None:
         """One free GET, which tells the clock the service's time. Raises ProviderError."""

@@ -5,7 +5,7 @@ Looked for at the start and at the end of each `run` and `collect`, for as long 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -29,11 +29,13 @@ from runner.lane.scan import DAY, SCAN_SECONDS, ListView, NoScanError, Scanner
 from runner.ledger.ledger import RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Doubt, Grounds
-from runner.ledger.states import Basis, Resolution
+from runner.ledger.states import Basis, Resolution, TaskState
 
 LOOKING = "the service's list, for submits that were taken for never accepted"
 
 TRIES = 3
+
+_WAS: Mapping[str, str] = {Resolution.WRITTEN_OFF: "written off", Resolution.HELD: "held for a person"}
 
 CREATED_WITHIN = 6 * 3600.0
 """Seconds after its connection was closed in which a late row of an attempt may have been created. Another
@@ -90,6 +92,15 @@ class Lookback:
         since = self.lane.machine.wall() - self.lane.provider.record_life
         is_by_tag = not self.lane.provider.input_fields
         attempts = reader.looked_for(self.lane.origin, self.lane.key_hash, since, is_by_tag=is_by_tag)
+        # a machine that wakes after hours may send what was held when it fell silent
+        held = reader.in_state(TaskState.HELD, origin=self.lane.origin, provider=self.lane.provider.name)
+        attempts += [
+            attempt
+            for attempt in held
+            if attempt.is_taken_over
+            and attempt.key_hash == self.lane.key_hash
+            and max(attempt.intended_at, attempt.server_time) >= since
+        ]
         pairs = ((one, reader.doubt(one.attempt.id)) for one in self.scanner.unclear(reader, attempts))
         return [(one, doubt) for one, doubt in pairs if doubt is not None]
 
@@ -143,7 +154,7 @@ class Lookback:
         control = self.control_of(attempt)
         told = {"task": one.name, "identity": attempt.identity, "remote_id": row.id, **grounds.facts}
         control.observe("task.found", {**told, "account": self.lane.gate.account})
-        said = "written off" if was == Resolution.WRITTEN_OFF else "taken for never accepted"
+        said = _WAS.get(was, "taken for never accepted")
         control.note(
             f"{one.name}: a submit that was {said} is in the service's list after all, as {row.id}:"
             " it is paid for, and its video is fetched and kept"

@@ -8,6 +8,7 @@ are the clients that a provider and the downloader are built with; the disk for 
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,10 +33,21 @@ class WorkerThreads:
         return await anyio.to_thread.run_sync(function, *args)
 
 
+def boottime() -> float:
+    """Seconds since the machine started, those included in which it slept."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    # macOS counts sleep in CLOCK_MONOTONIC, which Python's own monotonic clock there does not
+    return time.clock_gettime(time.CLOCK_MONOTONIC) if hasattr(time, "CLOCK_MONOTONIC") else time.monotonic()
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`wall` gives Unix seconds. `random` decides tags, jitter and ids, nothing secret."""
+    """`wall` gives Unix seconds. `random` decides tags, jitter and ids, nothing secret. `boottime` measures
+    leases: it goes on while the machine sleeps.
+    """
 
     wall: Callable[[], float] = time.time
+    boottime: Callable[[], float] = boottime
     random: random.Random = field(default_factory=random.SystemRandom)
     threads: Threads = field(default_factory=WorkerThreads)

@@ -103,6 +103,8 @@ class Case:
             return "not in the list, but the service itself did not know what became of it"
         if max(self.late, self.early) < SCANS:
             return None
+        if one.attempt.is_taken_over:
+            return "not in the list, but the machine that was to send it fell silent, and may send it still"
         if one.attempt.reason is Reason.RECONCILE:
             return "not in the list, as the submit before it; absence is taken once for each decision to pay"
         if policy.on_ambiguous is OnAmbiguous.HOLD:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shlex
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from runner.lane.lane import Lane
 from runner.lane.pace import Retry
 from runner.lane.paid import InDoubt, Paid, paid_of
 from runner.ledger.caps import CapReachedError, Caps
+from runner.ledger.leases import LaneHeldError
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, Intent
 from runner.ledger.states import Reason
@@ -323,6 +325,15 @@ class Submission:
                 )
                 await self._leave_unclear(evidence, hold=True)
                 return SubmitOutcome(Verdict.AMBIGUOUS, Reaction.NONE, evidence)
+            except LaneHeldError:
+                name, remote_id = self.task.name, outcome.remote_id
+                self.submitter.control.condition(
+                    ExitCode.TRY_AGAIN,
+                    f"{name}: was accepted as {remote_id}, and another machine has taken the account over,"
+                    " which looks for it; hint: where it cannot tell, say it there: callsheet reconcile"
+                    f" {shlex.quote(name)} --adopt {shlex.quote(remote_id)}",
+                )
+                raise
             except StateError as error:
                 if retry.failed():
                     self.submitter.control.stop(

@@ -1,9 +1,10 @@
-"""Turns a ledger row into its typed dataclass."""
+"""Between a statement and typed rows: columns, marks, batches."""
 
 from __future__ import annotations
 
 import enum
 import functools
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -16,6 +17,21 @@ from runner.money import Price, PriceUnit
 from runner.typed_json import reader
 
 T = TypeVar("T")
+
+BATCH = 200
+"""Rows of one query."""
+
+
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """Splits rows into batches that fit one query."""
+    remaining = iter(items)
+    while batch := [*itertools.islice(remaining, BATCH)]:
+        yield batch
+
+
+def marks(values: Sequence[object]) -> str:
+    """The marks of a batch, for IN."""
+    return ",".join("?" * len(values))
 
 
 def columns(kind: type) -> str:

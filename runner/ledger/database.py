@@ -7,11 +7,11 @@ import datetime
 import functools
 import os
 import sqlite3
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 from runner.errors import StateError
+from runner.ledger.sqlite import RECOVER, SqliteEngine, translate_errors
 from runner.times import local_day
 
 SCHEMA_VERSION = "10"
@@ -24,17 +24,12 @@ _UPGRADES = {
 """By the version that they begin with, the scripts that lead to the next one."""
 
 
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """One of the SQL files here."""
     return files("runner.ledger").joinpath(name).read_text(encoding="utf-8")
 
 
-_RECOVER = (
-    "move ledger.db and its -wal and -shm files aside together and restore them from a backup; do not"
-    " delete them: they say what was paid for, and a backup does not know what was paid since"
-)
-
-
-def open_for_writing(path: Path | None, zone: datetime.tzinfo | None = None) -> sqlite3.Connection:
+def open_for_writing(path: Path | None, zone: datetime.tzinfo | None = None) -> SqliteEngine:
     """The one writing connection (None: in memory, for simulation). Raises StateError.
 
     The attempts of an older ledger get the days of `zone` (None: this machine's).
@@ -48,7 +43,10 @@ def open_for_writing(path: Path | None, zone: datetime.tzinfo | None = None) -> 
         _make_private_file(path)
         name = str(path)
     with translate_errors(path):
-        connection = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            name, isolation_level=None, check_same_thread=False, factory=SqliteEngine
+        )
+        connection.path = path
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")
@@ -62,17 +60,17 @@ def prepare(connection: sqlite3.Connection, path: Path | None, zone: datetime.tz
     """Checks the file, and makes the tables in a new one. Raises StateError."""
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
-        raise StateError(f"{path}: the ledger is corrupt ({verdict}); nothing was sent", hint=_RECOVER)
+        raise StateError(f"{path}: the ledger is corrupt ({verdict}); nothing was sent", hint=RECOVER)
     has_tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
     if not has_tables:
-        schema = _script("schema.sql") + _script("spends.sql")
+        schema = script("schema.sql") + script("spends.sql")
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{schema}\nINSERT INTO meta VALUES ('schema', '{SCHEMA_VERSION}');\nCOMMIT;"
         )
     _upgrade(connection, zone)
     found = _version(connection)
     if found != SCHEMA_VERSION:
-        raise _unknown(path, found)
+        raise unknown_version(path, found)
 
 
 def _upgrade(connection: sqlite3.Connection, zone: datetime.tzinfo | None) -> None:
@@ -80,7 +78,7 @@ def _upgrade(connection: sqlite3.Connection, zone: datetime.tzinfo | None) -> No
     version = _version(connection)
     scripts: list[str] = []
     while version in _UPGRADES:
-        scripts += map(_script, _UPGRADES[version])
+        scripts += map(script, _UPGRADES[version])
         version = str(int(version) + 1)
     if scripts:
         connection.create_function("day_of", 1, functools.partial(local_day, zone=zone), deterministic=True)
@@ -90,9 +88,10 @@ def _upgrade(connection: sqlite3.Connection, zone: datetime.tzinfo | None) -> No
         )
 
 
-def _unknown(path: Path | None, found: str) -> StateError:
+def unknown_version(ledger: object, found: str) -> StateError:
+    """That a ledger, named by its place, is of a version that this callsheet does not know."""
     return StateError(
-        f"{path}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",
+        f"{ledger}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",
         hint="use the callsheet that wrote it, or a newer one",
     )
 
@@ -102,46 +101,27 @@ def _version(connection: sqlite3.Connection) -> str:
     return str(row[0]) if row else ""
 
 
-def open_for_reading(path: Path, zone: datetime.tzinfo | None = None) -> sqlite3.Connection:
+def open_for_reading(path: Path, zone: datetime.tzinfo | None = None) -> SqliteEngine:
     """A read-only connection beside a running writer. Raises StateError.
 
     Never `immutable`: the file changes under it. An older ledger is read from a copy in memory, which is
     brought up to date, with the days of `zone`: whoever writes next does the same to the file.
     """
     with translate_errors(path):
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(address, uri=True, isolation_level=None, factory=SqliteEngine)
         if _version(connection) in _UPGRADES:
             with contextlib.closing(connection) as older:
-                connection = sqlite3.connect(":memory:", isolation_level=None)
+                connection = sqlite3.connect(":memory:", isolation_level=None, factory=SqliteEngine)
                 older.backup(connection)
             _upgrade(connection, zone)
             connection.execute("PRAGMA query_only = ON")
         found = _version(connection)
     if found != SCHEMA_VERSION:
         connection.close()
-        raise _unknown(path, found)
+        raise unknown_version(path, found)
+    connection.path = path
     return connection
-
-
-@contextlib.contextmanager
-def translate_errors(path: Path | None) -> Iterator[None]:
-    """What SQLite raises, as the sentence that a person reads (rows 27 to 29 and 31)."""
-    try:
-        yield
-    except sqlite3.IntegrityError:
-        raise
-    except sqlite3.OperationalError as error:
-        name = getattr(error, "sqlite_errorname", "")
-        if name == "SQLITE_FULL" or "disk is full" in str(error):
-            raise StateError(f"{path}: the disk is full", hint="free some space, then run again") from error
-        raise StateError(
-            f"{path}: cannot use the ledger: {error}",
-            hint="check the permissions and the free space of this directory",
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise StateError(
-            f"{path}: the ledger is corrupt ({error}); nothing was sent", hint=_RECOVER
-        ) from error
 
 
 def _make_private_file(path: Path) -> None:

@@ -6,21 +6,24 @@ ends without an exception, the step is on the disk.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 
-from runner.errors import RefusedError, StateError
+from runner.errors import ExitCode, NothingSentError, RefusedError, StateError
 from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
 from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
-from runner.ledger.database import open_for_writing, translate_errors
+from runner.ledger.database import open_for_writing
+from runner.ledger.engine import Engine
+from runner.ledger.leases import LaneKey, LeaseTable, SharedEngine, Taken
+from runner.ledger.open import check_is_here, check_own_is_moved, shared_address
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
+    TAKEN_OVER,
     AttemptRow,
     Echoed,
     Grounds,
@@ -29,7 +32,7 @@ from runner.ledger.rows import (
     OutputRow,
     RunRow,
 )
-from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Resolution, TaskState, sql_list
+from runner.ledger.states import COUNTED_ABSENCES, TRANSITIONS, Reason, Resolution, TaskState, sql_list
 from runner.ledger.succession import goes_on, may_follow, reason_after
 from runner.plan.task import Task
 from runner.project import PROJECT_FILE, Project
@@ -41,29 +44,35 @@ class RemoteIdTakenError(Exception):
     """The service answered with an id that another attempt holds (row 12)."""
 
 
+class MadeElsewhereError(NothingSentError):
+    """Another machine has begun with the same task in a lane of its own: one POST is enough."""
+
+    exit_code = ExitCode.TRY_AGAIN
+
+
 class Ledger:
     """The one writer. `read` asks over the same connection."""
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
-        path: Path | None = None,
+        engine: Engine,
         budgets: Budgets = Budgets(),  # noqa: B008  frozen
     ) -> None:
         """Attempts belong to days of the zone of `budgets`, whose caps hold for every intent."""
-        self._db = connection
-        self._path = path
+        self._db = engine
         self._budgets = budgets
-        self.read = LedgerReader(connection)
+        self.read = LedgerReader(engine)
         for key in ("salt", "ledger_id"):
             if self.read.meta(key) is None:
                 with self.transaction():
                     self._db.execute("INSERT INTO meta VALUES (?, ?)", (key, secrets.token_hex(16)))
+        self.leases = LeaseTable(engine, self.ledger_id) if isinstance(engine, SharedEngine) else None
+        """Who drives which lane; None for a ledger of one machine, whose lock says it."""
 
     @classmethod
     def open(cls, path: Path, budgets: Budgets = Budgets()) -> Ledger:  # noqa: B008  frozen
         """Opens or makes the ledger at `path`. Raises StateError."""
-        return cls(open_for_writing(path, budgets.zone), path, budgets)
+        return cls(open_for_writing(path, budgets.zone), budgets)
 
     @property
     def ledger_id(self) -> str:
@@ -87,41 +96,18 @@ class Ledger:
     def close(self) -> None:
         self._db.close()
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of it or nothing; durable at the end. Raises StateError when the disk does not take it."""
-        with translate_errors(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-            try:
-                self._db.execute("COMMIT")
-            except sqlite3.Error:
-                # a full disk leaves the transaction open: a later one must not carry this half
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+    @property
+    def is_remote(self) -> bool:
+        """Whether its statements belong in a worker thread."""
+        return self._db.is_remote
 
-    @contextlib.contextmanager
-    def savepoint(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
+        """All of it or nothing; durable at the end. Raises StateError when it could not be saved."""
+        return self._db.transaction()
+
+    def savepoint(self) -> AbstractContextManager[None]:
         """One step of a group commit: undone alone when it raises. Raises StateError for a full disk."""
-        with translate_errors(self._path):
-            if not self._db.in_transaction:
-                # a full disk takes back the whole transaction; a savepoint alone would commit itself
-                raise sqlite3.OperationalError("an earlier step found the disk full")
-            self._db.execute("SAVEPOINT step")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK TO step")
-                    self._db.execute("RELEASE step")
-                raise
-            self._db.execute("RELEASE step")
+        return self._db.savepoint()
 
     # runs
 
@@ -130,11 +116,11 @@ class Ledger:
 
     def begin_session(self, run_id: str, at: float, facts: Mapping[str, JsonValue]) -> int:
         """Notes that a process works on this run; gives the session's number."""
-        cursor = self._db.execute(
-            "INSERT INTO sessions (run_id, started_at, facts) VALUES (?, ?, ?)", (run_id, at, _dumps(facts))
-        )
-        assert cursor.lastrowid is not None
-        return cursor.lastrowid
+        row = self._db.execute(
+            "INSERT INTO sessions (run_id, started_at, facts) VALUES (?, ?, ?) RETURNING rowid",
+            (run_id, at, _dumps(facts)),
+        ).fetchone()
+        return int(row[0])
 
     def end_session(self, session: int, at: float, exit_code: int) -> None:
         self._db.execute(
@@ -152,11 +138,22 @@ class Ledger:
     # attempts
 
     def recover(self, at: float) -> list[AttemptRow]:
-        """What an earlier process left between intent and outcome is ambiguous (rows 23, 24, 26)."""
-        stranded = list(self.read.in_state(TaskState.INTENDED))
-        evidence = Evidence(
-            row=23, headers_begun=None, reason="the process ended between the intent and the outcome"
-        )
+        """What an earlier process left between intent and outcome is ambiguous (rows 23, 24, 26).
+
+        Nothing where machines share the ledger: an intent there may be another one's, under way just now;
+        `recover_lane` is for a lane that was just taken.
+        """
+        if self.leases is not None:
+            return []
+        return self._recover(list(self.read.in_state(TaskState.INTENDED)), _ENDED, at)
+
+    def recover_lane(self, key: LaneKey, taken: Taken, at: float) -> list[AttemptRow]:
+        """The same for a lane, in the transaction that has taken its lease (row 128)."""
+        found = self.read.in_state(TaskState.INTENDED, origin=key.origin, provider=key.provider)
+        stranded = [attempt for attempt in found if attempt.key_hash == key.key_hash]
+        return self._recover(stranded, _ENDED if taken.was_signed_off else _SILENT, at)
+
+    def _recover(self, stranded: list[AttemptRow], evidence: Evidence, at: float) -> list[AttemptRow]:
         for attempt in stranded:
             self.leave_unclear(attempt.id, evidence, at)
         return stranded
@@ -166,7 +163,8 @@ class Ledger:
 
         An attempt of this run that is proved unsent is used again under its own id, and belongs to the day of
         `at` then. Raises CapReachedError, RefusedError where the project's budgets cannot be read, and
-        StateError where the task has an attempt that may have been billed.
+        StateError where the task has an attempt that may have been billed; MadeElsewhereError where machines
+        share the ledger.
         """
         latest = self.read.latest([task.identity]).get(task.identity)
         day = self._budgets.day(at)
@@ -194,6 +192,12 @@ class Ledger:
         )
         self.claim(task.output, task.identity)
         if latest is not None and not may_follow(latest, intent.reason):
+            if self.leases is not None:
+                raise MadeElsewhereError(
+                    f"{task.name}: another machine has submitted it meanwhile, with the account"
+                    f" {latest.account}; nothing was sent",
+                    hint="run again once it is made: it is not bought twice",
+                )
             raise StateError(
                 f"{task.name}: refused to submit a task that stands at `{latest.state}`",
                 hint="this is a defect of callsheet; nothing was sent",
@@ -215,7 +219,7 @@ class Ledger:
         if latest is not None and goes_on(latest, run_id):
             self._move(latest.id, TaskState.INTENDED, at, **facts)
             return latest.id
-        made = {
+        made: dict[str, str | float | None] = {
             "id": intent.attempt_id,
             "identity": task.identity,
             "run_id": run_id,
@@ -223,6 +227,7 @@ class Ledger:
             "origin": task.origin,
             "model": task.model,
             "state": TaskState.INTENDED,
+            "decision": 0 if latest is None else self._decision(task.identity, intent.reason),
         }
         self._insert("attempts", made | facts)
         self._note(intent.attempt_id, at, state=TaskState.INTENDED)
@@ -236,7 +241,12 @@ class Ledger:
         at: float,
         handle: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """The service took it under `remote_id`, and gave `handle` with it. Raises RemoteIdTakenError."""
+        """The service took it under `remote_id`, and gave `handle` with it. Raises RemoteIdTakenError.
+
+        Said once more it changes nothing: nobody may have heard that it was saved.
+        """
+        if self._is_accepted(attempt_id, remote_id):
+            return
         self._claim(attempt_id, remote_id)
         self._move(
             attempt_id,
@@ -319,13 +329,14 @@ class Ledger:
 
     def notice_echo(self, attempt_id: str, echoed: Echoed) -> None:
         """What came back of what an attempt sent. Another value than was sent is never forgotten."""
+        is_same = echoed.is_same_input
         self._db.execute(
             "UPDATE attempts SET"
             " echoed_tag = CASE WHEN echoed_tag <> tag THEN echoed_tag ELSE coalesce(?, echoed_tag) END,"
             " echoed_seed = CASE WHEN echoed_seed <> seed THEN echoed_seed ELSE coalesce(?, echoed_seed) END,"
-            " echoed_input = min(coalesce(?3, echoed_input), coalesce(echoed_input, ?3))"
+            " echoed_input = CASE WHEN echoed_input = 0 THEN 0 ELSE coalesce(?, echoed_input) END"
             " WHERE id = ?",
-            (echoed.tag, echoed.seed, echoed.is_same_input, attempt_id),
+            (echoed.tag, echoed.seed, is_same if is_same is None else int(is_same), attempt_id),
         )
 
     def observe(
@@ -385,6 +396,13 @@ class Ledger:
         for row in outputs:
             self._insert("outputs", members(row) | {"media": _dumps(row.media)})
 
+    def _decision(self, identity: str, reason: Reason) -> int:
+        """The number of the decision by which the next attempt at a task is made."""
+        (newest,) = self._db.execute(
+            "SELECT max(decision) FROM attempts WHERE identity = ?", (identity,)
+        ).fetchone()
+        return int(newest) + (reason in (Reason.RETRY, Reason.AGAIN))
+
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
         if not caps.is_none:
             caps.check(self.read.spend(run_id, *caps.runs), estimate)
@@ -416,11 +434,23 @@ class Ledger:
         found = (Overshoot.of(cap, day, self.read.spent_in(span_of(cap, day), cap.where)) for cap in covering)
         return [each for each in found if each is not None]
 
+    def _is_accepted(self, attempt_id: str, remote_id: str) -> bool:
+        found = self._db.execute(
+            "SELECT 1 FROM attempts WHERE id = ? AND remote_id = ? AND verdict = ?",
+            (attempt_id, remote_id, Verdict.ACCEPTED),
+        )
+        return found.fetchone() is not None
+
     def _claim(self, attempt_id: str, remote_id: str) -> None:
-        try:
-            self._db.execute("UPDATE attempts SET remote_id = ? WHERE id = ?", (remote_id, attempt_id))
-        except sqlite3.IntegrityError as error:
-            raise RemoteIdTakenError(remote_id) from error
+        # asked before, for an error would undo the step: callers go on with another one
+        claimed = self._db.execute(
+            "UPDATE attempts SET remote_id = ?1 WHERE id = ?2 AND NOT EXISTS (SELECT 1 FROM attempts AS other"
+            " WHERE other.origin = attempts.origin AND other.remote_id = ?1 AND other.id <> ?2)"
+            " RETURNING 1",
+            (remote_id, attempt_id),
+        ).fetchall()
+        if not claimed:
+            raise RemoteIdTakenError(remote_id)
 
     def _insert(self, table: str, row: Mapping[str, str | float | None]) -> None:
         marks = ", ".join("?" * len(row))
@@ -440,14 +470,40 @@ class Ledger:
     def _note(
         self, attempt_id: str, at: float, *, state: TaskState | None = None, status: str | None = None
     ) -> None:
-        self._db.execute("INSERT INTO history VALUES (?, ?, ?, ?)", (attempt_id, at, state, status))
+        self._db.execute(
+            "INSERT INTO history (attempt_id, at, state, status) VALUES (?, ?, ?, ?)",
+            (attempt_id, at, state, status),
+        )
 
 
 def open_ledger(project: Project, budgets: Budgets) -> Ledger:
-    """The ledger for writing, made where there is none. Raises StateError. Enter it under the lock."""
-    return Ledger.open(project.ledger_path, budgets)
+    """The ledger for writing, made where there is none. Raises StateError, NoProjectError. Enter it under
+    the lock.
+    """
+    address = shared_address(project)
+    engine: Engine
+    if address is None:
+        engine = open_for_writing(project.ledger_path, budgets.zone)
+    else:
+        check_own_is_moved(project, address)
+        # imported here: an optional extra
+        from runner.ledger.shared import open_shared
+
+        engine = open_shared(address)
+    try:
+        check_is_here(project, LedgerReader(engine))
+        return Ledger(engine, budgets)
+    except BaseException:
+        engine.close()
+        raise
 
 
+_ENDED = Evidence(row=23, headers_begun=None, reason="the process ended between the intent and the outcome")
+_SILENT = Evidence(
+    row=TAKEN_OVER,
+    headers_begun=None,
+    reason="the machine that was to send it fell silent, and another one took over",
+)
 _RESOLVED_AS = {
     Resolution.ADOPTED: TaskState.SUBMITTED,
     Resolution.FOUND: TaskState.SUBMITTED,

@@ -1,33 +1,170 @@
-"""Where a project's ledger is, and how it is read; `open_ledger` in ledger.py opens it for writing."""
+"""Where a project's ledger is, its own file or the one that `ledger:` names, and how it is read; `open_ledger`
+in ledger.py opens it for writing.
+"""
 
 from __future__ import annotations
 
 import datetime
+import functools
+import importlib.util
+import os
+from typing import TYPE_CHECKING, TypeVar
 
+from runner.errors import JobError, NoProjectError
+from runner.job.environment import read_env
+from runner.job.load_project import ledger_variable
 from runner.ledger.database import open_for_reading
+from runner.ledger.engine import Engine
 from runner.ledger.read import LedgerReader
 from runner.ledger.search import LedgerSearch
-from runner.project import Project
+from runner.project import PROJECT_FILE, Project
+
+if TYPE_CHECKING:
+    from runner.ledger.postgres import Address
+
+R = TypeVar("R", bound=LedgerReader)
+
+MOVED = "moved"
+"""The key of `meta` that says where this ledger was moved to: nothing is read or written here any more."""
 
 
 def has_ledger(project: Project) -> bool:
-    """Whether there is one: a project that has run nothing has none."""
-    return project.ledger_path.exists()
+    """Whether there is one: a project that has run nothing has none. Raises StateError, NoProjectError."""
+    address = shared_address(project)
+    if address is None:
+        return project.ledger_path.exists()
+    # imported here: an optional extra
+    from runner.ledger.shared import open_shared_for_reading
+
+    engine = open_shared_for_reading(address)
+    if engine is None:
+        return False
+    engine.close()
+    return True
 
 
 def open_reader(project: Project, zone: datetime.tzinfo | None = None) -> LedgerReader:
-    """The ledger for reading beside a writer. Raises StateError.
+    """The ledger for reading beside a writer. Raises StateError, NoProjectError.
 
     An older one is read as its upgrade will have it, with the days of `zone`.
     """
-    return LedgerReader(open_for_reading(project.ledger_path, zone))
+    return _opened(LedgerReader, project, zone)
 
 
 def open_search(project: Project) -> LedgerSearch:
     """The same, for finding tasks by what a person has in hand."""
-    return LedgerSearch(open_for_reading(project.ledger_path))
+    return _opened(LedgerSearch, project, None)
 
 
 def ledger_words(project: Project) -> str:
-    """Where it is, for a person."""
-    return str(project.ledger_path)
+    """Where it is, for a person; never a URL."""
+    address = shared_address(project)
+    return str(project.ledger_path) if address is None else address.words
+
+
+def is_shared(project: Project) -> bool:
+    """Whether other machines may write to it. A rehearsal's never is."""
+    return bool(_variable(project))
+
+
+def shared_address(project: Project) -> Address | None:
+    """Where the shared ledger of a project is; None where it has one of its own.
+
+    Raises NoProjectError where its variable is not set, or no such URL, and JobError where nobody can say.
+    """
+    variable = _variable(project)
+    if not variable:
+        return None
+    url = read_env(project.root, os.environ, allow=frozenset({variable})).get(variable, "").strip()
+    if not url:
+        raise NoProjectError(
+            f"{PROJECT_FILE} keeps the ledger at the URL in {variable}, which is not set; nothing was sent",
+            hint=f"export {variable}=postgresql://USER:PASSWORD@HOST/DATABASE",
+        )
+    return _address(variable, url)
+
+
+@functools.lru_cache(maxsize=4)
+def _address(variable: str, url: str) -> Address:
+    if importlib.util.find_spec("psycopg") is None:
+        raise NoProjectError(
+            "a shared ledger needs the extra `postgres`", hint="pip install 'callsheet[postgres]'"
+        )
+    # imported here: an optional extra
+    from runner.ledger.postgres import Address
+
+    try:
+        return Address.parse(url)
+    except ValueError as error:
+        raise NoProjectError(
+            f"{variable}: {error}", hint=f"export {variable}=postgresql://USER:PASSWORD@HOST/DATABASE"
+        ) from None
+
+
+def _variable(project: Project) -> str:
+    if project.is_rehearsal:
+        return ""
+    try:
+        return ledger_variable(project.root)
+    except JobError:
+        # with mistakes in it, the file may name one: what is here, and was never moved, is the project's own
+        if project.ledger_path.exists():
+            return ""
+        raise
+
+
+def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None) -> R:
+    address = shared_address(project)
+    engine: Engine | None
+    if address is None:
+        engine = open_for_reading(project.ledger_path, zone)
+    else:
+        check_own_is_moved(project, address)
+        # imported here: an optional extra
+        from runner.ledger.shared import open_shared_for_reading
+
+        engine = open_shared_for_reading(address)
+        if engine is None:
+            raise NoProjectError(
+                f"{address.words}: nothing was ever written there",
+                hint="check the URL; the first run makes the ledger",
+            )
+    reader = kind(engine)
+    try:
+        check_is_here(project, reader)
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
+def check_is_here(project: Project, reader: LedgerReader) -> None:
+    """Raises NoProjectError where the ledger was moved away from here."""
+    moved = reader.meta(MOVED)
+    if moved is None:
+        return
+    if is_shared(project):
+        raise NoProjectError(
+            f"{ledger_words(project)}: was moved to the project's own file; nothing was sent",
+            hint=f"remove `ledger:` from {PROJECT_FILE}, or move it back: callsheet ledger copy --to shared",
+        )
+    raise NoProjectError(
+        f"{project.ledger_path}: was moved to {moved}; nothing was sent",
+        hint=f"put `ledger: {{url_env: NAME}}` back into {PROJECT_FILE}",
+    )
+
+
+def check_own_is_moved(project: Project, address: Address) -> None:
+    """Raises NoProjectError where the project's own file has runs, and was never moved."""
+    if not project.ledger_path.exists():
+        return
+    own = LedgerReader(open_for_reading(project.ledger_path))
+    try:
+        is_used = own.meta(MOVED) is None and own.latest_run() is not None
+    finally:
+        own.close()
+    if is_used:
+        raise NoProjectError(
+            f"{project.ledger_path}: knows of runs that {address.words} does not; nothing was sent",
+            hint="callsheet ledger copy --to shared",
+        )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from runner.json_value import JsonValue
-from runner.ledger.columns import columns, to_rows
+from runner.ledger.columns import BATCH, batches, columns, marks, to_rows
+from runner.ledger.engine import Value
 from runner.ledger.rows import (
     Accepted,
     AttemptRow,
@@ -52,8 +52,7 @@ _MAY_BE_LISTED = f"(state IN {sql_list(MAYBE_LISTED)} OR resolution IN {sql_list
 _MAY_TURN_UP = f"tag IS NOT NULL AND {_MAY_BE_LISTED}"
 """The words of the index `attempts_tags`, so that it is used."""
 
-BATCH = 200
-"""Rows of one query."""
+_BEHIND_ALL = 1 << 62
 
 _DURATIONS_WITHIN = 2000
 """Attempts, the newest, among which durations are looked for."""
@@ -95,12 +94,12 @@ class LedgerReader(SpendReader):
 
     def origins(self) -> list[str]:
         """Where runs have sent their requests, the first one first."""
-        rows = self._db.execute("SELECT origin FROM runs GROUP BY origin ORDER BY min(started_at)")
+        rows = self._db.execute("SELECT origin FROM runs GROUP BY origin ORDER BY min(started_at), origin")
         return [origin for (origin,) in rows]
 
     def unfinished_runs(self, job_file: str | None = None) -> list[RunRow]:
         """The unfinished runs of a job file, or of all, newest first."""
-        unfinished = "WHERE (?1 IS NULL OR job_file = ?1) AND finished_at IS NULL"
+        unfinished = "WHERE (job_file = ?1 OR ?1 IS NULL) AND finished_at IS NULL"
         return self._rows(RunRow, f"{unfinished} ORDER BY started_at DESC, id DESC", job_file)
 
     def has_intents(self, run_id: str) -> bool:
@@ -113,12 +112,11 @@ class LedgerReader(SpendReader):
 
     def session_facts(self, run_id: str, name: str) -> list[JsonValue]:
         """What the sessions of a run that know this fact say of it, newest first, each value once."""
-        rows = self._db.execute(
-            "SELECT json_extract(facts, '$.' || ?2) AS fact FROM sessions WHERE run_id = ?1"
-            " AND json_type(facts, '$.' || ?2) IS NOT NULL GROUP BY fact ORDER BY max(rowid) DESC",
-            (run_id, name),
-        )
-        return [value for (value,) in rows]
+        rows = self._db.execute("SELECT facts FROM sessions WHERE run_id = ? ORDER BY rowid DESC", (run_id,))
+        said = (json.loads(text) for (text,) in rows)
+        # as JSON, for a fact may be a list
+        known = {json.dumps(facts[name]): facts[name] for facts in said if name in facts}
+        return [*known.values()]
 
     def task(self, identity: str) -> TaskRow | None:
         return self._row(TaskRow, "WHERE identity = ?", identity)
@@ -142,14 +140,14 @@ class LedgerReader(SpendReader):
     def requests(self, identities: Sequence[str]) -> dict[str, dict[str, JsonValue]]:
         """The request of each task as it was last to be sent."""
         rows = self._db.execute(
-            f"SELECT identity, request FROM tasks WHERE identity IN ({_marks(identities)})", tuple(identities)
+            f"SELECT identity, request FROM tasks WHERE identity IN ({marks(identities)})", tuple(identities)
         )
         return {identity: json.loads(request) for identity, request in rows}
 
     def task_at(self, output: str) -> TaskRow | None:
         """The newest task that was asked for under this output path."""
         newest = "(SELECT max(seq) FROM attempts WHERE attempts.identity = tasks.identity)"
-        return self._row(TaskRow, f"WHERE output = ? ORDER BY {newest} DESC LIMIT 1", output)
+        return self._row(TaskRow, f"WHERE output = ? ORDER BY coalesce({newest}, 0) DESC LIMIT 1", output)
 
     def latest(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
         """The newest attempt of each identity that has one."""
@@ -165,11 +163,13 @@ class LedgerReader(SpendReader):
 
     def states_of(self, attempt_ids: Iterable[str]) -> list[TaskState]:
         """Where each of these attempts stands, in no order."""
-        rows = self._db.execute(
-            "SELECT state FROM attempts WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(attempt_ids)),),
-        )
-        return [TaskState(state) for (state,) in rows]
+        return [
+            TaskState(state)
+            for batch in batches(attempt_ids)
+            for (state,) in self._db.execute(
+                f"SELECT state FROM attempts WHERE id IN ({marks(batch)})", batch
+            )
+        ]
 
     def standing_attempts(self, identities: Sequence[str]) -> dict[str, AttemptRow]:
         """The attempt that dependent tasks go by: a task's newest done one, else its newest."""
@@ -196,8 +196,8 @@ class LedgerReader(SpendReader):
             rows = self._rows(
                 AttemptRow,
                 f"WHERE state IN {sql_list(states)} AND seq > ?1"
-                " AND (?2 IS NULL OR origin = ?2) AND (?3 IS NULL OR EXISTS (SELECT 1 FROM tasks"
-                " WHERE tasks.identity = attempts.identity AND tasks.provider = ?3))"
+                " AND (origin = ?2 OR ?2 IS NULL) AND (EXISTS (SELECT 1 FROM tasks"
+                " WHERE tasks.identity = attempts.identity AND tasks.provider = ?3) OR ?3 IS NULL)"
                 f" ORDER BY seq LIMIT {BATCH}",
                 last,
                 origin,
@@ -212,7 +212,7 @@ class LedgerReader(SpendReader):
         """How many attempts stand in each state; at one service, or in all."""
         rows = self._db.execute(
             "SELECT state, count(*) FROM attempts JOIN tasks USING (identity)"
-            " WHERE (?1 IS NULL OR attempts.origin = ?1) AND (?2 IS NULL OR provider = ?2) GROUP BY state",
+            " WHERE (attempts.origin = ?1 OR ?1 IS NULL) AND (provider = ?2 OR ?2 IS NULL) GROUP BY state",
             (origin, provider),
         )
         return {TaskState(state): count for state, count in rows}
@@ -226,7 +226,7 @@ class LedgerReader(SpendReader):
 
     def attempts_of(self, identities: Sequence[str]) -> dict[str, list[AttemptRow]]:
         """All attempts of each of these tasks, oldest first; a task without one has no entry."""
-        rows = self._rows(AttemptRow, f"WHERE identity IN ({_marks(identities)}) ORDER BY seq", *identities)
+        rows = self._rows(AttemptRow, f"WHERE identity IN ({marks(identities)}) ORDER BY seq", *identities)
         return _by_key((attempt.identity, attempt) for attempt in rows)
 
     def histories_of(self, identities: Sequence[str]) -> dict[str, list[HistoryRow]]:
@@ -234,7 +234,7 @@ class LedgerReader(SpendReader):
         rows = self._db.execute(
             "SELECT attempt_id, at, history.state, status FROM history"
             " JOIN attempts ON attempts.id = attempt_id"
-            f" WHERE identity IN ({_marks(identities)}) ORDER BY history.rowid",
+            f" WHERE identity IN ({marks(identities)}) ORDER BY history.rowid",
             tuple(identities),
         )
         found = rows.fetchall()
@@ -245,7 +245,7 @@ class LedgerReader(SpendReader):
         """The published files of each task, under every path that is still its own."""
         rows = self._rows(
             OutputRow,
-            f"WHERE identity IN ({_marks(identities)})"
+            f"WHERE identity IN ({marks(identities)})"
             " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
             " ORDER BY kind DESC, ordinal, path",
             *identities,
@@ -254,7 +254,7 @@ class LedgerReader(SpendReader):
 
     def owners(self, paths: Sequence[str]) -> dict[str, OutputRow]:
         """For each path that was published: the newest file there, and so whose it is."""
-        newest = f"(SELECT max(seq) FROM outputs WHERE path IN ({_marks(paths)}) GROUP BY path)"
+        newest = f"(SELECT max(seq) FROM outputs WHERE path IN ({marks(paths)}) GROUP BY path)"
         return {row.path: row for row in self._rows(OutputRow, f"WHERE seq IN {newest}", *paths)}
 
     def standing_outputs(self) -> list[OutputRow]:
@@ -272,7 +272,7 @@ class LedgerReader(SpendReader):
     def claims(self, paths: Sequence[str]) -> dict[str, str]:
         """Whose video each path is for, by the newest decision: its identity; a free path has no entry."""
         rows = self._db.execute(
-            f"SELECT path, identity FROM claims WHERE path IN ({_marks(paths)})", tuple(paths)
+            f"SELECT path, identity FROM claims WHERE path IN ({marks(paths)})", tuple(paths)
         )
         return dict(rows.fetchall())
 
@@ -338,14 +338,17 @@ class LedgerReader(SpendReader):
 
     def claimed(self, origin: str, remote_ids: Sequence[str]) -> dict[str, Claimed]:
         """The `remote_ids` that an attempt holds, and what it sent."""
-        rows = self._db.execute(
-            "SELECT remote_id, id, tag, attempts.seed, attempts.model, request"
-            " FROM attempts JOIN tasks USING (identity) WHERE attempts.origin = ?"
-            " AND remote_id IN (SELECT value FROM json_each(?))",
-            (origin, json.dumps(remote_ids)),
-        )
-        found = ((remote_id, *sent, json.loads(request)) for remote_id, *sent, request in rows)
-        return {remote_id: Claimed(*sent) for remote_id, *sent in found}
+        found: dict[str, Claimed] = {}
+        for batch in batches(remote_ids):
+            rows = self._db.execute(
+                "SELECT remote_id, id, tag, attempts.seed, attempts.model, request"
+                " FROM attempts JOIN tasks USING (identity) WHERE attempts.origin = ?"
+                f" AND remote_id IN ({marks(batch)})",
+                (origin, *batch),
+            )
+            for remote_id, attempt, tag, seed, model, request in rows:
+                found[remote_id] = Claimed(attempt, tag, seed, model, json.loads(request))
+        return found
 
     def accepted_since(
         self, origin: str, key_hash: str, listing: Listing, server_time: float
@@ -353,31 +356,39 @@ class LedgerReader(SpendReader):
         """What a key's list has to show: what the service accepted after an intent at `server_time` or later,
         and has neither refused nor forgotten since.
         """
-        return self._accepted(listing, "attempts.server_time >= ?5", origin, key_hash, server_time)
+        found = self._accepted(listing, "attempts.server_time >= ?", origin, key_hash, server_time)
+        return [accepted for _, accepted in found]
 
     def newest_accepted(
         self, origin: str, key_hash: str, listing: Listing, model: str, scope: str
     ) -> Accepted | None:
         """The newest attempt of a model that one part of a key's list has to show."""
-        newest = "attempts.model = ?5 AND scope = ?6 ORDER BY attempts.seq DESC LIMIT 1"
-        found = self._accepted(listing, newest, origin, key_hash, model, scope)
-        return found[0] if found else None
+        newest = f"attempts.model = ? AND seq < ? ORDER BY seq DESC LIMIT {BATCH}"
+        before = _BEHIND_ALL
+        while found := self._accepted(listing, newest, origin, key_hash, model, before):
+            for _, accepted in found:
+                if accepted.scope == scope:
+                    return accepted
+            before = found[-1][0]
+        return None
 
     def _accepted(
         self, listing: Listing, where: str, origin: str, key_hash: str, *more: str | float
-    ) -> list[Accepted]:
+    ) -> list[tuple[int, Accepted]]:
+        """With the number of each attempt."""
         rows = self._db.execute(
-            "SELECT id, remote_id, attempts.model,"
-            " coalesce(CAST(json_extract(request, '$.' || json_quote(?3)) AS TEXT), ?4) AS scope,"
-            " server_time, intended_at,"
+            "SELECT seq, id, remote_id, attempts.model, request, server_time, intended_at,"
             " (SELECT max(rowid) FROM history WHERE attempt_id = attempts.id AND state = 'intended')"
             " FROM attempts JOIN tasks USING (identity)"
-            " WHERE attempts.origin = ?1 AND key_hash = ?2 AND remote_id IS NOT NULL"
+            " WHERE attempts.origin = ? AND key_hash = ? AND remote_id IS NOT NULL"
             " AND state IN ('submitted', 'collecting', 'done')"
             f" AND {where}",
-            (origin, key_hash, listing.scope_field, listing.scope_default, *more),
+            (origin, key_hash, *more),
         )
-        return [Accepted(*row) for row in rows]
+        return [
+            (seq, Accepted(attempt, remote_id, model, _scope(listing, request), *times))
+            for seq, attempt, remote_id, model, request, *times in rows
+        ]
 
     def tag_holder(self, origin: str, tag: int) -> AttemptRow | None:
         """The newest attempt that was sent with this tag."""
@@ -406,9 +417,9 @@ class LedgerReader(SpendReader):
         """
         return self._rows(
             AttemptRow,
-            "WHERE (?1 IS NULL OR origin = ?1)"
+            "WHERE (origin = ?1 OR ?1 IS NULL)"
             # by either clock: one of them may have been wrong by years
-            " AND (?2 IS NULL OR key_hash = ?2) AND (intended_at >= ?3 OR server_time >= ?3)"
+            " AND (key_hash = ?2 OR ?2 IS NULL) AND (intended_at >= ?3 OR server_time >= ?3)"
             f" AND {_MAY_TURN_UP if is_by_tag else _MAY_BE_LISTED}"
             " AND state IN ('planned', 'written_off') AND remote_id IS NULL ORDER BY seq",
             origin,
@@ -422,19 +433,21 @@ class LedgerReader(SpendReader):
         They are looked for among the newest attempts alone, so it costs the same in a large ledger.
         """
         rows = self._db.execute(
-            "SELECT request, json_extract(generation, '$.created_at'),"
-            " json_extract(generation, '$.updated_at'), (SELECT max(at) FROM history"
+            "SELECT request, generation, (SELECT max(at) FROM history"
             " WHERE attempt_id = attempts.id AND history.state = 'done') - intended_at"
             " FROM attempts JOIN tasks USING (identity)"
             f" WHERE seq > (SELECT max(seq) - {_DURATIONS_WITHIN} FROM attempts)"
             " AND attempts.origin = ? AND attempts.model = ? AND attempts.state = 'done'"
-            " AND json_valid(generation) ORDER BY seq DESC",
+            " AND generation IS NOT NULL ORDER BY seq DESC",
             (kind.origin, kind.model),
         )
         found: list[float] = []
-        for request, began, ended, known in rows:
-            seconds = generation_seconds(began, ended, known=known or 0.0)
-            if seconds is not None and Kind.of(kind.origin, json.loads(request)) == kind:
+        for request, generation, known in rows:
+            if Kind.of(kind.origin, json.loads(request)) != kind:
+                continue
+            said = json.loads(generation)
+            seconds = generation_seconds(said["created_at"], said["updated_at"], known=known or 0.0)
+            if seconds is not None:
                 found.append(seconds)
                 if len(found) == most:
                     break
@@ -449,19 +462,12 @@ class LedgerReader(SpendReader):
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return str(row[0]) if row else None
 
-    def _rows(self, kind: type[T], which: str, *values: str | float | None) -> list[T]:
+    def _rows(self, kind: type[T], which: str, *values: Value) -> list[T]:
         """Whole rows of one table; `which` is the query's part behind its name."""
         return [*to_rows(kind, self._db.execute(f"{_SELECT[kind]} {which}", values))]
 
     def _row(self, kind: type[T], which: str, *values: str | float) -> T | None:
         return next(iter(self._rows(kind, which, *values)), None)
-
-
-def batches(items: Iterable[T]) -> Iterator[list[T]]:
-    """Splits rows into batches that fit one query."""
-    remaining = iter(items)
-    while batch := [*itertools.islice(remaining, BATCH)]:
-        yield batch
 
 
 def _echoes(value: str, sent: str = "") -> str:
@@ -478,11 +484,13 @@ def _echoes(value: str, sent: str = "") -> str:
 
 def _newest(identities: Sequence[str], seq: str = "max(seq)") -> str:
     """One attempt of each of these tasks, by its `seq`."""
-    return f"(SELECT {seq} FROM attempts WHERE identity IN ({_marks(identities)}) GROUP BY identity)"
+    return f"(SELECT {seq} FROM attempts WHERE identity IN ({marks(identities)}) GROUP BY identity)"
 
 
-def _marks(values: Sequence[str]) -> str:
-    return ",".join("?" * len(values))
+def _scope(listing: Listing, request: str) -> str:
+    """The part of a list that shows a request."""
+    value = json.loads(request).get(listing.scope_field)
+    return listing.scope_default if value is None else str(value)
 
 
 def _by_key(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:

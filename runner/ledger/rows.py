@@ -170,11 +170,21 @@ class AttemptRow:
         return said or (self.generation.request_id if self.generation is not None else "")
 
     @property
+    def is_taken_over(self) -> bool:
+        """An intent of a machine that was only silent when another took over: it may send it still, so no
+        list ever shows that it was never accepted.
+        """
+        return self.evidence is not None and self.evidence.row == TAKEN_OVER
+
+    @property
     def is_given_up(self) -> bool:
         """Accepted, and ended by us or by a person, not by the service's own word: it may have it still."""
         is_ours = self.error_code in (GONE, GIVEN_UP)
         return self.state is TaskState.EXPIRED and self.remote_id is not None and is_ours
 
+
+TAKEN_OVER = 128
+"""The fault row of an intent that was found where a lease was taken over without a sign-off."""
 
 GONE = "gone"
 """The error code of an accepted task whose record the service has dropped."""
@@ -386,3 +396,12 @@ class SpendRow:
     settled: Spend
     in_flight: Spend
     possibly: Spend
+
+    def __add__(self, more: SpendRow) -> SpendRow:
+        """Both as one, under the name of this one."""
+        return SpendRow(
+            self.group,
+            self.settled + more.settled,
+            self.in_flight + more.in_flight,
+            self.possibly + more.possibly,
+        )

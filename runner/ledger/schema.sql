@@ -82,7 +82,8 @@ CREATE TABLE attempts (
     labels TEXT NOT NULL DEFAULT '{}',   -- JSON: the account's; keys are sorted
     handle TEXT NOT NULL DEFAULT '{}',   -- JSON: what a GET needs beside the id; its URLs are secrets
     day TEXT NOT NULL DEFAULT '',    -- of the last intent in the project's zone: 2026-11-27
-    month TEXT NOT NULL GENERATED ALWAYS AS (substr(day, 1, 7)) VIRTUAL
+    month TEXT NOT NULL GENERATED ALWAYS AS (substr(day, 1, 7)) VIRTUAL,
+    decision INTEGER NOT NULL DEFAULT 0  -- of a person, for this task: the first run, a retry, one more take
 ) STRICT;
 CREATE INDEX attempts_identity ON attempts (identity, seq);
 CREATE INDEX attempts_run ON attempts (run_id);

@@ -54,7 +54,7 @@ class LedgerSearch(LedgerReader):
     def find_path(self, words: TaskWords) -> list[FoundTask]:
         """The tasks whose output path is meant, else those whose path ends in these words; newest first."""
         last = words.typed.removesuffix(".mp4").rpartition("/")[2].rpartition("-")[2]
-        like = "SELECT identity FROM tasks WHERE instr(output, ?) > 0"
+        like = "SELECT identity FROM tasks WHERE replace(output, ?, '') <> output"
         among = self._tasks("its path", like, (f"{last}.mp4",), most=_MOST_LOOKED_AT)
         meant = [one for one in among if words.mean("", one.task.output)]
         return (meant or [one for one in among if words.may_mean(one.task.output)])[:_MOST_FOUND]
@@ -62,7 +62,8 @@ class LedgerSearch(LedgerReader):
     def names(self) -> Iterable[str]:
         """The names of tasks that were asked for, the newest 10,000."""
         rows = self._db.execute(
-            "SELECT DISTINCT name FROM tasks JOIN attempts USING (identity) ORDER BY seq DESC LIMIT 10000"
+            "SELECT name FROM tasks JOIN attempts USING (identity) GROUP BY name"
+            " ORDER BY max(seq) DESC LIMIT 10000"
         )
         return (name for (name,) in rows)
 
@@ -75,8 +76,8 @@ class LedgerSearch(LedgerReader):
         self, by: str, query: str, values: tuple[str, ...], most: int = _MOST_FOUND
     ) -> list[FoundTask]:
         rows = self._db.execute(
-            f"SELECT identity FROM ({query}) AS found GROUP BY identity ORDER BY (SELECT max(seq)"
-            f" FROM attempts WHERE attempts.identity = found.identity) DESC LIMIT {most}",
+            f"SELECT identity FROM ({query}) AS found GROUP BY identity ORDER BY coalesce((SELECT max(seq)"
+            f" FROM attempts WHERE attempts.identity = found.identity), 0) DESC LIMIT {most}",
             values,
         ).fetchall()
         tasks = (self.task(identity) for (identity,) in rows)

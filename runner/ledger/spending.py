@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from runner.job.project_file import Where
+from runner.ledger.columns import batches, marks
+from runner.ledger.engine import Engine
 from runner.ledger.rows import Drift, Spend, SpendBy, SpendDays, SpendRow
 from runner.ledger.states import COUNTED_ABSENCES, IN_FLIGHT, OPEN, sql_list
 
@@ -24,7 +25,7 @@ _SETTLED = "(attempts.state = 'done' OR attempts.state IN ('failed', 'expired') 
 _GROUPS = {
     SpendBy.JOB: "runs.job_file",
     SpendBy.ACCOUNT: "account",
-    SpendBy.LABEL: "CASE WHEN label.key IS NOT NULL THEN label.key || ' ' || label.value END",
+    SpendBy.LABEL: "labels",
     SpendBy.MODEL: "attempts.model",
     SpendBy.DAY: "day",
     SpendBy.MONTH: "month",
@@ -34,20 +35,23 @@ _GROUPS = {
 class SpendReader:
     """Sums over one connection; the amounts are in micros."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    def __init__(self, engine: Engine) -> None:
+        self._db = engine
 
     def spend(self, *run_ids: str) -> Spend:
         """What these runs may have been billed: the actual cost where known, else the estimate.
 
         `spends` is kept by the triggers in spends.sql.
         """
-        row = self._db.execute(
-            "SELECT coalesce(sum(tasks), 0), coalesce(sum(micros), 0), coalesce(sum(unknown), 0)"
-            " FROM spends WHERE span IN (SELECT value FROM json_each(?))",
-            (json.dumps(run_ids),),
-        ).fetchone()
-        return Spend(*row)
+        total = Spend(0, 0, 0)
+        for batch in batches(dict.fromkeys(run_ids)):
+            row = self._db.execute(
+                "SELECT coalesce(sum(tasks), 0), coalesce(sum(micros), 0), coalesce(sum(unknown), 0)"
+                f" FROM spends WHERE span IN ({marks(batch)})",
+                batch,
+            ).fetchone()
+            total += Spend(*row)
+        return total
 
     def spent_in(self, span: str, where: Where) -> Spend:
         """What the accounts that `where` covers may have been billed for attempts of a day or a month."""
@@ -76,12 +80,15 @@ class SpendReader:
 
     def billed_runs_of(self, identities: Sequence[str]) -> set[str]:
         """The runs with an attempt at one of these tasks that may have been billed for anything."""
-        rows = self._db.execute(
-            "SELECT DISTINCT run_id FROM attempts WHERE identity IN (SELECT value FROM json_each(?))"
-            " AND EXISTS (SELECT 1 FROM spends WHERE span = run_id AND tasks > 0)",
-            (json.dumps(identities),),
-        )
-        return {run_id for (run_id,) in rows}
+        return {
+            run_id
+            for batch in batches(identities)
+            for (run_id,) in self._db.execute(
+                f"SELECT DISTINCT run_id FROM attempts WHERE identity IN ({marks(batch)})"
+                " AND EXISTS (SELECT 1 FROM spends WHERE span = run_id AND tasks > 0)",
+                batch,
+            )
+        }
 
     def spending(
         self,
@@ -102,15 +109,20 @@ class SpendReader:
             f" count(*) FILTER (WHERE {kind} AND coalesce(cost_micros, estimate_micros) IS NULL)"
             for kind in (_SETTLED, in_flight, possibly)
         )
-        group = "json_extract(labels, ?4)" if label else "''" if by is None else _GROUPS[by]
-        labels = " LEFT JOIN json_each(labels) AS label" if by is SpendBy.LABEL and not label else ""
+        part = _GROUPS[by] if by else "''"
         rows = self._db.execute(
-            f"SELECT {group} AS part, {columns} FROM attempts JOIN runs ON runs.id = run_id{labels}"
+            f"SELECT {part} AS part, {columns}"
+            " FROM attempts JOIN runs ON runs.id = run_id"
             f" WHERE {_POSSIBLY_BILLED} AND intended_at >= ?1 AND day >= ?2 AND (?3 = '' OR day <= ?3)"
-            f"{' GROUP BY part' if by else ''} ORDER BY 1",
-            (since or 0.0, days.first, days.last, *([f'$."{label}"'] if label else [])),
+            f"{' GROUP BY part' if by else ''}",
+            (since or 0.0, days.first, days.last),
         )
-        return [SpendRow(row[0] or "", Spend(*row[1:4]), Spend(*row[4:7]), Spend(*row[7:10])) for row in rows]
+        found: dict[str, SpendRow] = {}
+        for part, *counts in rows:
+            for group in _label_groups(part, label) if by is SpendBy.LABEL else (part,):
+                row = SpendRow(group, Spend(*counts[:3]), Spend(*counts[3:6]), Spend(*counts[6:]))
+                found[group] = found[group] + row if group in found else row
+        return [found[group] for group in sorted(found)]
 
     def first_intent(self, origin: str, key_hash: str) -> float | None:
         """When a key was first used at an origin, in Unix seconds; None where it never was."""
@@ -146,6 +158,14 @@ def _sum_of(found: Iterable[tuple[str, str, int, int, int]], where: Where) -> Sp
         if where.covers(account, _labels(labels)):
             total += Spend(*row)
     return total
+
+
+def _label_groups(text: str, label: str) -> Iterable[str]:
+    """The groups that an account with these labels counts in: each label with its value, or one's value."""
+    labels = _labels(text)
+    if label:
+        return (labels.get(label, ""),)
+    return [f"{name} {value}" for name, value in labels.items()] or ("",)
 
 
 @functools.lru_cache(maxsize=256)

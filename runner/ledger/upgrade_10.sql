@@ -1,4 +1,4 @@
--- From version 9: files that lie in a store.
+-- From version 9: files that lie in a store, and by whose decision an attempt was made.
 CREATE TABLE archived (
     sha256 TEXT NOT NULL,
     store TEXT NOT NULL,
@@ -7,3 +7,7 @@ CREATE TABLE archived (
     archived_at REAL NOT NULL,
     PRIMARY KEY (sha256, store)
 ) STRICT, WITHOUT ROWID;
+ALTER TABLE attempts ADD COLUMN decision INTEGER NOT NULL DEFAULT 0;
+-- which ones shared a decision is no longer known; none is open beside another of its task
+UPDATE attempts SET decision = (SELECT count(*) FROM attempts AS earlier
+    WHERE earlier.identity = attempts.identity AND earlier.seq < attempts.seq);

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from runner.http.free import FreeLimits
     from runner.http.paid import SubmitLimits
     from runner.http.route import Route
+    from runner.http.transport import Guard
 
 ENTRY_POINTS: Final = "callsheet.providers"
 BUILT_IN: Final[Mapping[str, Provider]] = {each.name: each for each in (MESH, GETIMG, ARK, FAL, OPENAI)}
@@ -76,8 +77,10 @@ async def connect(
     route: Route | None = None,
     submit_limits: SubmitLimits | None = None,
     free_limits: FreeLimits | None = None,
+    guard: Guard | None = None,
 ) -> AsyncIterator[Client]:
-    """A client with its connections, which are closed at the end; they are direct without a `route`.
+    """A client with its connections, which are closed at the end; they are direct without a `route`. `guard`
+    is asked before each paid POST.
 
     Raises UsageError where the route's certificates cannot be read.
     """
@@ -86,7 +89,7 @@ async def connect(
 
     from runner.http.free import FreeRequests
     from runner.http.paid import PaidRequests
-    from runner.http.transport import Transport, Tunnels, open_client, tls_context
+    from runner.http.transport import Transport, Tunnels, always, open_client, tls_context
 
     # loading the trusted certificates takes 10 ms or more; plain http gets a context that trusts none
     is_tls = access.origin.startswith("https:")
@@ -94,7 +97,7 @@ async def connect(
     tls = tls_context(certificates) if is_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     network = Tunnels(route) if route is not None and route.proxy is not None else None
     async with open_client(Transport(tls=tls, network_backend=network)) as client:
-        paid = PaidRequests(access, client, submit_limits)
+        paid = PaidRequests(access, client, submit_limits, guard or always)
         free_at = functools.partial(
             FreeRequests, client=client, limits=free_limits, wall=time.time, uploads=provider.upload_paths
         )

@@ -14,7 +14,8 @@ from typing import BinaryIO, TypeVar, cast
 from runner.durable import replace_file
 from runner.job.expressions import LAST_FRAME
 from runner.json_value import JsonValue
-from runner.ledger.read import LedgerReader, batches
+from runner.ledger.columns import batches
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     AttemptRow,
     HistoryRow,

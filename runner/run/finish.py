@@ -10,8 +10,9 @@ from pathlib import Path
 from runner.errors import ExitCode, StateError
 from runner.json_value import JsonValue
 from runner.lane.costs import has_drifted
+from runner.ledger.columns import batches
 from runner.ledger.ledger import Ledger
-from runner.ledger.read import LedgerReader, batches
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Drift
 from runner.ledger.states import AWAITED, TaskState
 from runner.money import usd_text

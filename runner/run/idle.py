@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 
 from runner.json_value import JsonValue
 from runner.lane.under_way import is_quiet
+from runner.ledger.columns import batches
 from runner.ledger.ledger import Ledger
-from runner.ledger.read import LedgerReader, batches
+from runner.ledger.read import LedgerReader
 from runner.project import Project
 from runner.record.events import EventFile, Observer, fan_out
 from runner.record.folder import RunFolder

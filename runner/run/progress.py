@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from runner.job.expressions import LAST_FRAME
-from runner.ledger.read import LedgerReader, batches
+from runner.ledger.columns import batches
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
 from runner.ledger.succession import is_reusable

@@ -6,7 +6,7 @@ import functools
 from collections import Counter
 from collections.abc import AsyncIterator, Container, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -48,6 +48,10 @@ class Order:
         own = self.policy.deadline
         return min((each for each in (self.deadline, own) if each is not None), default=None)
 
+    def after(self, seconds: float) -> Order:
+        """The same, begun so much later."""
+        return self if self.deadline is None else replace(self, deadline=max(0.0, self.deadline - seconds))
+
     @property
     def policy(self) -> RunPolicy:
         return RunPolicy() if self.prepared is None else self.prepared.plan.job.run
@@ -75,6 +79,11 @@ class _Job:
         """Of a run."""
         assert self.order.prepared is not None
         return self.order.prepared
+
+    def has_work_at(self, account: str) -> bool:
+        """Whether it has something to submit or to fetch there."""
+        prepared = self.order.prepared
+        return prepared is None or any(task.account == account for task in prepared.unsettled)
 
     def is_its_own(self, attempt: AttemptRow, wanted: Container[str]) -> bool:
         """Whether the attempt is of this job, which has a task in `wanted` where its plan has that."""
@@ -114,6 +123,9 @@ class Crew:
         for job in self.jobs:
             for session in job.work.lanes.values():
                 session.work.enter(job.work.control)
+            for account, session in job.work.sessions.items():
+                if session.lane.gate.is_closed and job.has_work_at(account):
+                    session.lane.gate.join(job.work.control)
 
     def _open(self, tools: LaneTools, order: Order, policy: RunPolicy) -> LaneWork:
         commits, machine = order.tools.commits, order.tools.machine
@@ -156,9 +168,12 @@ class Crew:
                 if job.order.attempts is not None and attempt.id not in job.order.attempts:
                     continue
                 for account, session in job.work.sessions.items():
-                    if (session.lane.provider.name, session.lane.origin) != (provider, attempt.origin):
+                    lane = session.lane
+                    if (lane.provider.name, lane.origin) != (provider, attempt.origin):
                         continue
-                    is_exact = session.lane.key_hash == attempt.key_hash
+                    if lane.lease is not None and not lane.lease.covers(attempt.key_hash):
+                        continue  # another machine goes on with it
+                    is_exact = lane.key_hash == attempt.key_hash
                     is_account = account == attempt.account
                     fit = (is_exact, is_account, job.is_its_own(attempt, its))
                     if fit > best:
@@ -237,8 +252,9 @@ async def run_jobs(orders: Sequence[Order]) -> list[RunResult | CallsheetError]:
         job.session = await commits.write(begun)
         tell_beginning(job.work.tools.observe, job.prepared)
     async with signals_heard(crew.jobs[0].work.control):
-        await crew.work()
-        await commits.flush()
+        async with leased(orders[0].tools):
+            await crew.work()
+            await commits.flush()
         return [await _conclude(job) for job in crew.jobs]
 
 
@@ -289,10 +305,20 @@ async def collect_all(orders: Sequence[Order]) -> list[RunResult]:
     await commits.write(lambda ledger: ledger.recover(machine.wall()))
     for job in crew.jobs:
         job.work.tools.observe("collect.started", {})
-    async with signals_heard(crew.jobs[0].work.control):
+    async with signals_heard(crew.jobs[0].work.control), leased(orders[0].tools):
         await crew.work()
         await commits.flush()
     return [await _count(job) for job in crew.jobs]
+
+
+@asynccontextmanager
+async def leased(tools: Tools) -> AsyncIterator[None]:
+    """The lanes stay this process's for as long as this is open, where machines share the ledger."""
+    if tools.leases is None:
+        yield
+        return
+    async with tools.leases.kept():
+        yield
 
 
 async def _count(job: _Job) -> RunResult:

@@ -17,7 +17,8 @@ from runner.errors import ExitCode
 from runner.job.expressions import LAST_FRAME
 from runner.lane.lane import Lane
 from runner.lane.submit import Submitter
-from runner.ledger.read import BATCH, LedgerReader
+from runner.ledger.columns import BATCH
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason, TaskState
 from runner.plan.task import Task
@@ -100,10 +101,13 @@ class Scheduler:
                     await self._start(progress)
 
     async def _start(self, progress: Progress) -> None:
-        task, asked = progress.task, self.prepared.resubmit
+        task, asked, session = progress.task, self.prepared.resubmit, self._session(progress.task)
+        if session.lane.is_anothers and not (progress.state is TaskState.DONE and not progress.elsewhere):
+            session.lane.gate.join(session.control)
+            return
         if progress.is_displaced and progress.state not in _CLAIMED_LATER:
             # an edit was undone while this one was on its way: what it makes goes to its path
-            await self.job.tools.commits.write(lambda ledger: ledger.claim(task.output, task.identity))
+            await session.tools.commits.write(lambda ledger: ledger.claim(task.output, task.identity))
         match progress.state:
             case state if (
                 asked is not None and asked.allows(state) and task.identity in self.prepared.asked_again
@@ -189,7 +193,9 @@ class Scheduler:
                 await story(life)
             finally:
                 life.leave()
-        await self._descend(task)
+        # where the lane was lost meanwhile, the files of this task may be on the way to another machine
+        if not life.session.lane.is_anothers:
+            await self._descend(task)
 
     async def _after_another(self, task: Task) -> None:
         await self._under_way.ended(task.identity)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from runner.job.model import OnAmbiguous, RunPolicy
-from runner.lane.commits import Commits
+from runner.lane.commits import Writes
 from runner.lane.control import Control
 from runner.lane.lane import Lane
 from runner.lane.late import Lookback
+from runner.lane.lease import Leases
 from runner.lane.machine import Machine
 from runner.lane.pace import PrioritySlots
 from runner.lane.reconcile import Reconciler
@@ -33,7 +34,7 @@ class Tools:
     """What a job works with, whatever the lane. `fetch` knows no key; `redactor` knows all of them."""
 
     project: Project
-    commits: Commits
+    commits: Writes
     machine: Machine
     observe: Observer
     fetch: Fetch
@@ -42,6 +43,8 @@ class Tools:
     limits: DownloadLimits = field(default_factory=DownloadLimits)
     hints: Hints | None = None
     """Waits that a webhook may end early; None where nobody listens."""
+    leases: Leases | None = None
+    """Those of this process where machines share the ledger."""
 
 
 def agreed(policies: Sequence[RunPolicy]) -> RunPolicy:
@@ -155,14 +158,15 @@ class Session:
     def of(
         cls, account: str, tools: Tools, control: Control, policy: RunPolicy, work: LaneWork, shared: Shared
     ) -> Session:
-        """Its events name the account."""
+        """Its events name the account, and what it writes is fenced where the lane is leased."""
 
         def observe(event: str, fields: Mapping[str, object]) -> None:
             tools.observe(event, {**fields, "account": account})
 
         if work.lane.is_loopback:
             policy = replace(policy, poll=policy.poll.on_loopback())
-        return cls(replace(tools, observe=observe), control, policy, work, shared)
+        own = replace(tools, observe=observe, commits=work.lane.commits)
+        return cls(own, control, policy, work, shared)
 
     @property
     def lane(self) -> Lane:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.http.verdicts import Verdict
-from runner.ledger.read import LedgerReader, batches
+from runner.ledger.columns import batches
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import GIVEN_UP, GONE, AttemptRow
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan

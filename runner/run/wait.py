@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 
 from runner.job.model import PollPolicy
-from runner.lane.commits import Commits
+from runner.lane.commits import Writes
 from runner.ledger.rows import Kind
 from runner.providers.base import Generation, GenerationStatus, generation_seconds
 
@@ -177,7 +177,7 @@ REMEMBERED = 200
 class Durations:
     """Seconds that the newest generations of a kind took: the ledger's, and those seen since."""
 
-    commits: Commits
+    commits: Writes
     usual: tuple[float, float, float] | None
     """Seconds of the service's published run; None where they say nothing about this service."""
     _known: dict[Kind, deque[float]] = field(default_factory=dict)

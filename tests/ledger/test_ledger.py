@@ -14,6 +14,7 @@ from runner.errors import ExitCode, StateError
 from runner.http.verdicts import Evidence, Verdict
 from runner.ledger.caps import CapReachedError, Caps
 from runner.ledger.database import open_for_reading, open_for_writing
+from runner.ledger.engine import ConflictError
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
@@ -24,6 +25,7 @@ from runner.ledger.rows import (
     SessionFacts,
     Spend,
 )
+from runner.ledger.sqlite import SqliteEngine
 from runner.ledger.states import TRANSITIONS, Basis, Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
@@ -200,7 +202,7 @@ def test_terminal_states_ids_and_rows_stay_even_against_sql(ledger: Ledger) -> N
         "UPDATE attempts SET remote_id = 't-9'",
         "DELETE FROM attempts",
     ):
-        with pytest.raises(sqlite3.IntegrityError), ledger.transaction():
+        with pytest.raises(ConflictError), ledger.transaction():
             ledger._db.execute(statement)
     assert state(ledger, attempt) is TaskState.FAILED
 
@@ -373,7 +375,7 @@ def test_a_task_that_was_given_up_is_opened_again_and_a_failed_one_never(ledger:
         ledger.fail(attempt, "policy", "no", 4.0)
     with pytest.raises(StateError), ledger.transaction():
         ledger.reopen(attempt, 5.0)
-    with pytest.raises(sqlite3.IntegrityError), ledger.transaction():
+    with pytest.raises(ConflictError), ledger.transaction():
         ledger._db.execute("UPDATE attempts SET state = 'submitted'")
 
 
@@ -407,7 +409,7 @@ def test_the_image_is_what_a_crash_leaves() -> None:
     with ledger.transaction():
         ledger.begin_run(RUN)
     attempt = accept(ledger)
-    connection = sqlite3.connect(":memory:")
+    connection = sqlite3.connect(":memory:", factory=SqliteEngine)
     connection.deserialize(ledger._db.serialize())
     found = LedgerReader(connection).attempt(attempt)
     connection.close()

@@ -19,6 +19,7 @@ from runner.job.model import Job
 from runner.job.sources import JobCopy
 from runner.ledger.database import open_for_writing, prepare
 from runner.ledger.ledger import Ledger
+from runner.ledger.sqlite import SqliteEngine
 from runner.project import Project, init_project
 from tests.simulation.disk import Platter
 from tests.simulation.life import Killed
@@ -121,7 +122,7 @@ class Bench:
         return Ledger(self.ledger)
 
 
-class LedgerFile(sqlite3.Connection):
+class LedgerFile(SqliteEngine):
     """The ledger's file throughout a schedule, for a connection has to compile its statements anew,
     which took a sixth of the time. A dead process changes nothing in it: `is_gone` until the next one."""
 

@@ -79,5 +79,6 @@ def make_older(db: sqlite3.Connection, version: int) -> None:
         for trigger in ("spend_begins", "spend_is_taken_back", "spend_is_added"):
             db.execute(f"CREATE TRIGGER {trigger} AFTER UPDATE OF seed ON attempts BEGIN SELECT 1; END")
     db.execute("DROP TABLE archived")
+    db.execute("ALTER TABLE attempts DROP COLUMN decision")
     db.execute("DELETE FROM meta WHERE key = 'ledger_id'")
     db.execute(f"UPDATE meta SET value = '{version}' WHERE key = 'schema'")

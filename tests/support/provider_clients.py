@@ -13,7 +13,7 @@ import trustme
 from runner.http.access import Access, ApiKey
 from runner.http.free import FreeLimits, FreeRequests
 from runner.http.paid import PaidRequests, SubmitLimits
-from runner.http.transport import Transport, open_client
+from runner.http.transport import Guard, Transport, always, open_client
 from runner.http.verdicts import Reaction, SubmitOutcome, Verdict
 from runner.providers.base import Body
 from runner.providers.mesh import MESH
@@ -50,12 +50,13 @@ async def mesh_at(
     limits: SubmitLimits = PATIENT,
     free_limits: FreeLimits = PATIENT_FREE,
     keepalive: float = 1.0,
+    guard: Guard = always,
 ) -> AsyncIterator[MeshClient]:
     """A MeshClient on real connections to `origin`, its wall clock standing at NOW."""
     access = Access(origin, KEY)
     async with open_client(Transport(tls=trusts_nothing(), keepalive=keepalive)) as client:
         free = FreeRequests(access, client, free_limits, wall=lambda: NOW)
-        yield MeshClient(PaidRequests(access, client, limits), free, wall=lambda: NOW)
+        yield MeshClient(PaidRequests(access, client, limits, guard), free, wall=lambda: NOW)
 
 
 @contextlib.asynccontextmanager

@@ -344,7 +344,8 @@ def _side_by_side(
             if any(isinstance(error, JobError) for error in refused.values()):
                 ready.clear()  # nothing is sent where a job is invalid
             jobs = [job.beside([*ready.values()]) for job in ready.values()]
-            for number, job, result in zip(ready, jobs, _carry_out(jobs, ledger, left), strict=True):
+            results = _carry_out(jobs, ledger, left, options.wait)
+            for number, job, result in zip(ready, jobs, results, strict=True):
                 if isinstance(result, RunResult):
                     outcomes[number] = _finished(job, result, ledger)
                 else:
@@ -454,9 +455,11 @@ def _agree_to_edits(options: RunOptions, edits: Edits) -> bool:
 
 
 def _carry_out(
-    jobs: Sequence[Ready], ledger: Ledger, left: Callable[[], float | None]
+    jobs: Sequence[Ready], ledger: Ledger, left: Callable[[], float | None], wait: float
 ) -> list[RunResult | CallsheetError]:
-    """The results in the same order; jobs that have nothing to do load no engine."""
+    """The results in the same order; jobs that have nothing to do load no engine. Another machine that drives
+    an account is waited for `wait` seconds.
+    """
     redactor = Redactor(key.value for job in jobs for key in job.keys.values() if isinstance(key, ApiKey))
     facts = [_facts(job, redactor) for job in jobs]
     results: dict[int, RunResult | CallsheetError] = {}
@@ -501,7 +504,8 @@ def _carry_out(
                 for number, shown in zip(at_work, observers, strict=True)
                 for job in (jobs[number],)
             ]
-            ended = anyio.run(functools.partial(carry_out, orders, ledger, deadline=deadline))
+            go = functools.partial(carry_out, orders, ledger, deadline=deadline, wait=wait, tell=console.note)
+            ended = anyio.run(go)
         results |= zip(at_work, ended, strict=True)
     return [results[number] for number in range(len(jobs))]
 

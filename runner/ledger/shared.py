@@ -1,0 +1,114 @@
+"""Opening a ledger in PostgreSQL: its tables, its version, and the server that it was made on."""
+
+from __future__ import annotations
+
+import secrets
+
+from runner.errors import StateError
+from runner.ledger.database import SCHEMA_VERSION, script, unknown_version
+from runner.ledger.postgres import Address, Home, PostgresEngine
+
+_UPGRADES: dict[str, str] = {}
+"""By the version that they begin with, the scripts that lead to the next one; 10 was the first."""
+
+_HOME_KEYS = ("system_identifier", "timeline")
+
+
+def open_shared(address: Address) -> PostgresEngine:
+    """For writing; the tables are made where there are none. Raises StateError."""
+    return _open(address, is_writer=True)
+
+
+def open_shared_for_reading(address: Address) -> PostgresEngine | None:
+    """None where nothing was ever written there. It needs no right to write. Raises StateError."""
+    engine = _open(address, is_writer=False)
+    if _version(engine) is None:
+        engine.close()
+        return None
+    return engine
+
+
+def open_on_any_server(address: Address) -> PostgresEngine:
+    """For writing, also where the server is not the one that the ledger remembers: to `remember_home` then.
+
+    Raises StateError.
+    """
+    engine = PostgresEngine(address, is_writer=True)
+    engine.connect(_prepare)
+    return engine
+
+
+def remember_home(engine: PostgresEngine) -> None:
+    """The ledger belongs to this server and its history from now on; in a transaction of the caller's."""
+    for key, value in _home_values(engine).items():
+        engine.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
+
+
+def _open(address: Address, *, is_writer: bool) -> PostgresEngine:
+    def check(engine: PostgresEngine) -> None:
+        if is_writer:
+            _prepare(engine)
+        version = _version(engine)
+        if version is None:
+            return
+        if version != SCHEMA_VERSION:
+            raise unknown_version(address.words, version)
+        check_home(engine)
+
+    engine = PostgresEngine(address, is_writer=is_writer)
+    engine.connect(check)
+    return engine
+
+
+def _prepare(engine: PostgresEngine) -> None:
+    """Makes the tables, or brings them up to date: all of it or nothing, one machine at a time."""
+    version = _version(engine)
+    if version is not None and version not in _UPGRADES:
+        return
+    with engine.making():
+        version = _version(engine)
+        if version is None:
+            engine.run_script(script("postgres.sql"))
+            for key, value in {
+                "schema": SCHEMA_VERSION,
+                "ledger_id": secrets.token_hex(16),
+                **_home_values(engine),
+            }.items():
+                engine.execute("INSERT INTO meta VALUES (?, ?)", (key, value))
+        while version in _UPGRADES:
+            engine.run_script(script(_UPGRADES[version]))
+            version = str(int(version) + 1)
+            engine.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))
+
+
+def check_home(engine: PostgresEngine) -> None:
+    """Raises StateError where the ledger was made on another server, or before a backup was restored."""
+    known = tuple(_meta(engine, key) for key in _HOME_KEYS)
+    home = engine.home()
+    if known != (home.system, home.timeline):
+        is_other = known[0] != home.system
+        found = "is another server" if is_other else "has begun another history (a standby, or a backup)"
+        raise StateError(
+            f"{engine.address.words}: {found} than the ledger was written on, so it may lack what was paid"
+            " for last; nothing was sent",
+            hint="callsheet recover",
+        )
+
+
+def _home_values(engine: PostgresEngine) -> dict[str, str]:
+    home: Home = engine.home()
+    return dict(zip(_HOME_KEYS, (home.system, home.timeline), strict=True))
+
+
+def _version(engine: PostgresEngine) -> str | None:
+    """None where there are no tables yet."""
+    (has_tables,) = engine.execute("SELECT to_regclass('meta') IS NOT NULL").fetchall()[0]
+    return (_meta(engine, "schema") or "") if has_tables else None
+
+
+def _meta(engine: PostgresEngine, key: str) -> str | None:
+    row = engine.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return str(row[0]) if row else None
