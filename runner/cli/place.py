@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
-from runner.errors import StateError, UsageError
+from runner.errors import NoProjectError, StateError, UsageError
 from runner.http.access import is_loopback, is_same_loopback, parse_origin
 from runner.job.load_project import readable_project_file
 from runner.ledger.open import open_reader
@@ -175,7 +175,7 @@ def _as_known(place: Place) -> str:
     """
     try:
         reader = open_reader(place.project)
-    except (StateError, OSError):  # none yet, or the next reader says what is wrong
+    except (StateError, NoProjectError, OSError):  # none yet, or the next reader says what is wrong
         return place.origin
     with contextlib.closing(reader):
         known = [origin for row in reader.origins() for origin in parted(row)]

@@ -84,6 +84,8 @@ def github_api() -> Iterator[GitHubApi]:
         api = GitHubApi(f"http://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield api
-        server.shutdown()
-        thread.join()
+        try:
+            yield api
+        finally:
+            server.shutdown()
+            thread.join()

@@ -159,6 +159,9 @@ class HostedRunner:
                 ended[name] = self._job(name, job, contexts)
         return ended
 
+    def clone(self, folder: Path) -> None:
+        subprocess.run(["git", "clone", "-q", self.repository, folder], check=True)
+
     def _job(self, name: str, job: Mapping[str, Any], contexts: dict[str, Value]) -> bool:
         temporary = self.place / f"temporary-{self._runs}-{name}"
         temporary.mkdir(parents=True)
@@ -203,7 +206,7 @@ class HostedRunner:
             clone = temporary / f"clone-{number}"
             home = temporary / f"home-{number}"
             home.mkdir()
-            subprocess.run(["git", "clone", "-q", self.repository, clone], check=True)
+            self.clone(clone)
             clones.append(clone)
             own = {key: filled_in(value, contexts) for key, value in step.get("env", {}).items()}
             name = step["name"]
@@ -235,8 +238,7 @@ class HostedRunner:
             )
             end = time.monotonic() + _STEP_SECONDS
             while process.poll() is None:
-                assert time.monotonic() < end, f"{name}: still at work; {output.read_text()}"
-                sent = self.signal_for(name)
+                sent = self.signal_for(name) if time.monotonic() < end else signal.SIGKILL
                 if sent is signal.SIGKILL:
                     os.killpg(process.pid, sent)
                 elif sent is not None:
