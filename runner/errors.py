@@ -11,6 +11,7 @@
     │   ├── InputNotKeptError           74   its input cannot be copied to where it stays for good
     │   └── MadeElsewhereError          75   another machine has submitted it
     ├── ServiceUnreachableError         69   the API cannot be reached, or its certificate is bad
+    ├── WorkersError                    69   the cluster of `--workers` cannot be used
     ├── NoProjectError                  73   no project root, or one that cannot be written
     ├── StateError                      74   ledger or disk: cannot write, corrupt, full
     │   └── UnsafePathError             74   a path that leaves the root, or a link in its place
@@ -38,6 +39,7 @@ What one module tells another; each is caught before it reaches a person:
     ├── LeftOutError                providers  a published model or price that cannot be used
     ├── ProviderError                   providers  a free request that failed
     │   └── StillLimitedError           lane       nothing but 429 for as long as we wait
+    ├── WorkerDiedError             work       a process that died over what it was given
     ├── DownloadError                   store      a result that could not be fetched, or stored
     ├── ConflictError                   ledger     a statement against a rule of the schema
     ├── RemoteIdTakenError              ledger     an id that another attempt holds
@@ -162,6 +164,10 @@ class ServiceUnreachableError(CallsheetError):
     @classmethod
     def untrusted(cls, said: str) -> ServiceUnreachableError:
         return cls(f"cannot trust the API's certificate: {said}")
+
+
+class WorkersError(CallsheetError):
+    exit_code = ExitCode.UNREACHABLE
 
 
 class NoProjectError(CallsheetError):

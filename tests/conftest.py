@@ -16,6 +16,7 @@ from runner.sandbox.render import render_video
 from runner.store.files import LocalFiles
 from tests.support.clips import make_clip
 from tests.support.job_bench import JobBench
+from tests.support.postgres import Cluster, shared_cluster
 from tests.support.run_bench import RunBench
 
 # One commit has one verdict, on machines of any speed; `--hypothesis-profile explore` looks further.
@@ -68,6 +69,18 @@ def _encode(picture: Picture) -> bytes:
 def clip() -> bytes:
     """An MP4 of about 30 kB, index first, with sound."""
     return make_clip(sound=True)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """PostgreSQL for all tests that only need one that runs."""
+    return shared_cluster()
+
+
+@pytest.fixture
+def ledger_url(cluster: Cluster) -> str:
+    """Where a shared ledger may be made; nothing is there yet."""
+    return cluster.make_schema()
 
 
 @pytest.fixture

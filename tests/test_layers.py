@@ -21,6 +21,7 @@ RANKS = {
             "durable redact",
             "project http",
             "providers media",
+            "work",
             "job",
             "plan",
             "store",

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from runner.cli.common_options import Command
 from runner.cli.completion import complete_job, complete_run, complete_task
 from runner.errors import UsageError
 from runner.job.rundate import RunDate
+
+if TYPE_CHECKING:
+    from runner.work.hire import Workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,28 @@ def deadline_option(default: str | None) -> Callable[[Command], Command]:
         help="Stop after this long, for example 50m, with exit code 75; the next run goes on.",
     )
 
+
+def _read_workers(_context: click.Context, _option: click.Parameter, text: str | None) -> Workers | None:
+    if text is None:
+        return None
+    # imported here: few starts need it
+    from runner.work.hire import Workers
+
+    try:
+        return Workers.parse(text)
+    except ValueError as error:
+        raise UsageError(
+            f"--workers {text}: {error}", hint="write it as 4, or as tcp://scheduler:8786"
+        ) from error
+
+
+workers_option = click.option(
+    "--workers",
+    metavar="N|URL",
+    callback=_read_workers,
+    help="Read with N processes, or with the workers of the Dask scheduler at tcp://host:port.",
+)
+"""As the argument `workers`: None where nothing is asked for."""
 
 ping_option = click.option(
     "--ping", is_flag=True, help="Report the start and the exit code to the monitor at CALLSHEET_PING_URL."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import time
@@ -11,11 +12,13 @@ from pathlib import Path
 
 from runner.desk.contact_sheet import Video
 from runner.errors import StateError
-from runner.media.pictures import Wanted
-from runner.media.readers import Readers
+from runner.media.pictures import Picture, Wanted
+from runner.media.readers import read
 from runner.media.video import has_pyav
 from runner.project import Project
 from runner.store.files import FileStore, LocalFiles
+from runner.work.crew import Lost, work
+from runner.work.hire import Workers, hire
 
 Tell = Callable[[int, int], None]
 """Hears how many of all posters are there."""
@@ -34,67 +37,86 @@ class Poster:
 
 
 def posters(
-    project: Project, videos: Sequence[Video], *, patience: float, tell: Tell | None
+    project: Project,
+    videos: Sequence[Video],
+    witness: Path,
+    *,
+    patience: float,
+    tell: Tell | None,
+    workers: Workers | None = None,
 ) -> Mapping[str, Poster]:
     """The poster of each video, by path; after `patience` seconds no more are made.
 
     Kept in the state directory: a poster outlives the move of its video, and a resume makes none
-    again. Without PyAV there are only those that were kept. Raises nothing for what a file is.
+    again. Without PyAV there are only those that were kept. Raises nothing for what a file is, and what
+    `hire` does of `workers`, who have to see `witness`.
     """
     until = time.monotonic() + patience
     directory = project.state_dir / "posters"
     files = LocalFiles(project.base)
-    made: dict[str, Poster] = {}
-    with Readers(len(videos)) as readers:
+    kept = {video.path: Poster(_is_there(video, files), _kept(directory, video)) for video in videos}
+    wanted = [video for video in videos if _is_wanted(kept[video.path])] if has_pyav() else []
+    told = itertools.count(1)
+    tell = tell or _tell_nobody
+    for _ in range(len(videos) - len(wanted)):
+        tell(next(told), len(videos))
+    if not wanted:
+        return kept
+    with hire(workers, project.base, witness, files=len(wanted), modules=("av", "PIL")) as crew:
+        in_time = itertools.takewhile(lambda _: time.monotonic() <= until, wanted)
+        for video, made in work(crew, draw, str(project.base), in_time, expected=len(wanted)):
+            picture = Picture(why=made.why) if isinstance(made, Lost) else made
+            if picture.image is not None:
+                _keep(directory, video, picture.image)
+            kept[video.path] = Poster(is_there=True, image=picture.image, why=picture.why)
+            tell(next(told), len(videos))
+    return kept
 
-        def find(video: Video) -> Poster:
-            return _poster(video, directory, files, readers, until)
 
-        for number, (video, poster) in enumerate(zip(videos, readers.map(find, videos), strict=True), 1):
-            made[video.path] = poster
-            if tell is not None:
-                tell(number, len(videos))
-    return made
+def _tell_nobody(done: int, of: int) -> None: ...
 
 
-def _poster(video: Video, directory: Path, files: FileStore, readers: Readers, until: float) -> Poster:
+def draw(base: str, video: Video) -> Picture:
+    """A picture of a video below `base`; a worker's function."""
     try:
-        is_there = not video.is_lost and files.stat(Path(video.path)) is not None
-    except (OSError, StateError, ValueError):  # ValueError: a NUL in a manifest that somebody wrote
-        is_there = False
-    kept = directory / f"{Path(video.sha256).name}.webp"
-    image = _kept(kept)
-    if image is not None:
-        return Poster(is_there, image)
-    if not is_there or time.monotonic() > until or not has_pyav():
-        return Poster(is_there)
-    try:
-        with files.open(Path(video.path)) as file:
-            picture = readers.read(file, Wanted.POSTER)
+        with LocalFiles(Path(base)).open(Path(video.path)) as file:
+            return read(file, Wanted.POSTER)
     except (OSError, StateError):  # one video's poster is missing then, and the page has all others
-        return Poster(is_there)
-    if picture.image is not None:
-        _keep(kept, picture.image)
-    return Poster(is_there, picture.image, picture.why)
+        return Picture()
 
 
-def _kept(kept: Path) -> bytes | None:
+def _is_wanted(poster: Poster) -> bool:
+    return poster.is_there and poster.image is None
+
+
+def _is_there(video: Video, files: FileStore) -> bool:
+    try:
+        return not video.is_lost and files.stat(Path(video.path)) is not None
+    except (OSError, StateError, ValueError):  # ValueError: a NUL in a manifest that somebody wrote
+        return False
+
+
+def _place(directory: Path, video: Video) -> Path:
+    return directory / f"{Path(video.sha256).name}.webp"
+
+
+def _kept(directory: Path, video: Video) -> bytes | None:
     """The poster as it was kept; None where there is none, or where a power cut has torn it."""
     try:
-        image = kept.read_bytes()
+        image = _place(directory, video).read_bytes()
     except OSError:
         return None
     # RIFF: the length of what follows stands in bytes 4 to 8
     return image if image[:4] == b"RIFF" and len(image) == int.from_bytes(image[4:8], "little") + 8 else None
 
 
-def _keep(kept: Path, image: bytes) -> None:
+def _keep(directory: Path, video: Video, image: bytes) -> None:
     # not synced: a poster can be made again, and a thousand of them would wait for the disk
     try:
-        kept.parent.mkdir(mode=0o700, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(dir=kept.parent, suffix=".partial")
+        directory.mkdir(mode=0o700, exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=directory, suffix=".partial")
         with os.fdopen(descriptor, "wb") as file:
             file.write(image)
-        Path(partial).replace(kept)
+        Path(partial).replace(_place(directory, video))
     except OSError:
         pass  # a full disk costs the next page some time

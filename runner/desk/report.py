@@ -36,6 +36,7 @@ from runner.record.manifest import ManifestCost
 from runner.record.whereabouts import whereabouts
 from runner.times import duration_words
 from runner.typed_json import members
+from runner.work.hire import Workers
 
 MOST_POSTER_BYTES = 32 << 20
 """Posters past this are left out, in the order of the plan: a page of 50 MB still opens at once."""
@@ -55,11 +56,19 @@ class Report:
     unreadable: Mapping[str, str]
 
 
-def make_report(project: Project, run_id: str, *, patience: float, tell: Tell | None = None) -> Report:
+def make_report(
+    project: Project,
+    run_id: str,
+    *,
+    patience: float,
+    tell: Tell | None = None,
+    workers: Workers | None = None,
+) -> Report:
     """Writes `report.html` of a run, atomically, from what its folder holds; blocking.
 
-    `patience` is seconds for new posters; `tell` hears how far they are. Raises StateError where there
-    is no manifest, or where the page cannot be written, and UsageError where `run_id` is not the id of a run.
+    `patience` is seconds for new posters, which `workers` make; `tell` hears how far they are. Raises
+    StateError where there is no manifest, or where the page cannot be written, UsageError where `run_id` is
+    not the id of a run, and what `hire` does.
     """
     folder = RunFolder(project, run_id)
     job = JobCopy(b"")
@@ -67,7 +76,7 @@ def make_report(project: Project, run_id: str, *, patience: float, tell: Tell | 
         job = folder.job_copy()
     with whereabouts(project) as known:
         sheet = read_contact_sheet(folder.manifest, job, root=project.root, now=known.now)
-    made = posters(project, sheet.videos, patience=patience, tell=tell)
+    made = posters(project, sheet.videos, folder.manifest, patience=patience, tell=tell, workers=workers)
     page = render(sheet, made)
     with replace_file(folder.report) as file:
         file.write(page.encode())

@@ -1,5 +1,6 @@
-"""Where a project's ledger is, its own file or the one that `ledger:` names, and how it is read; `open_ledger`
-in ledger.py opens it for writing.
+"""Where a project's ledger is (its own file, or the one that `ledger:` names) and how it is read.
+
+`open_ledger` in ledger.py opens it for writing.
 """
 
 from __future__ import annotations

@@ -287,15 +287,15 @@ class LedgerReader(SpendReader):
         )
         return found.fetchone() is not None
 
-    def paths_of(self, sha256: str) -> list[str]:
-        """Where a published file with these bytes is, by the newest row of each path; the newest first."""
+    def paths_of(self, digests: Sequence[str]) -> dict[str, list[str]]:
+        """Where published files with these bytes are, by the newest row of each path; the newest first."""
         rows = self._db.execute(
-            "SELECT path FROM outputs WHERE sha256 = ?"
+            f"SELECT sha256, path FROM outputs WHERE sha256 IN ({_marks(digests)})"
             " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
             " ORDER BY seq DESC",
-            (sha256,),
+            tuple(digests),
         )
-        return [path for (path,) in rows]
+        return _by_key(rows)
 
     def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
         """The files of the newest attempt of each identity where that is done, the video first."""
@@ -386,7 +386,7 @@ class LedgerReader(SpendReader):
             (origin, key_hash, *more),
         )
         return [
-            (seq, Accepted(attempt, remote_id, model, _scope(listing, request), *times))
+            (seq, Accepted(attempt, remote_id, model, listing.scope(json.loads(request)), *times))
             for seq, attempt, remote_id, model, request, *times in rows
         ]
 
@@ -485,12 +485,6 @@ def _echoes(value: str, sent: str = "") -> str:
 def _newest(identities: Sequence[str], seq: str = "max(seq)") -> str:
     """One attempt of each of these tasks, by its `seq`."""
     return f"(SELECT {seq} FROM attempts WHERE identity IN ({marks(identities)}) GROUP BY identity)"
-
-
-def _scope(listing: Listing, request: str) -> str:
-    """The part of a list that shows a request."""
-    value = json.loads(request).get(listing.scope_field)
-    return listing.scope_default if value is None else str(value)
 
 
 def _by_key(pairs: Iterable[tuple[str, T]]) -> dict[str, list[T]]:

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import resource
+import select
 import signal
 import socket
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ LONGEST_SIDE = 320
 """Pixels: twice a small tile, for screens of double density; some 4 to 12 kB as WebP."""
 MOST_SECONDS = 30
 """For one file; a clip of 4K takes one."""
+_MOST_IDLE_SECONDS = 60.0
+"""A worker of a cluster lives on; 60 MB for each of its threads need not."""
 _QUALITY = 68
 _MOST_FRAMES = 240
 """Frames decoded on the way to the middle: ten seconds at 24 frames a second."""
@@ -116,7 +119,7 @@ def read_picture(file: BinaryIO, wanted: Wanted) -> Picture:
 def main() -> None:
     """Answers each open file that comes through standard input, a socket, until that is closed.
 
-    An answer is a line of JSON. The first one says that FFmpeg is loaded.
+    An answer is a line of JSON. The first one says that FFmpeg is loaded. Asked nothing for long, it ends.
     """
     import av  # noqa: F401  as above
 
@@ -124,7 +127,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     with socket.socket(fileno=0) as asker:
         asker.sendall(b"{}\n")
-        while True:
+        while select.select([asker], [], [], _MOST_IDLE_SECONDS)[0]:
             asked, files, *_ = socket.recv_fds(asker, 1, 1)
             if not files:
                 return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -28,7 +29,7 @@ _FILES_A_PROCESS = 8
 _MOST_ANSWER = 4 << 20
 _SECONDS_TO_END = 5.0
 """From the end of a process's answers to its own."""
-_KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONHOME", "TMPDIR")
+KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "PYTHONHOME", "TMPDIR")
 """Of the environment; a key stands in no other process than ours."""
 _COMMAND = (sys.executable, "-P", "-m", pictures.__name__)
 
@@ -41,12 +42,18 @@ class Readers(ThreadPoolExecutor):
 
     def __init__(self, files: int = sys.maxsize) -> None:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        super().__init__(min(cores, 1 + files // _FILES_A_PROCESS), thread_name_prefix="reader")
+        super().__init__(
+            min(cores, 1 + files // _FILES_A_PROCESS), thread_name_prefix="reader", initializer=self._join
+        )
         self._own = threading.local()
         self._processes: list[_Process] = []
         self._lock = threading.Lock()
         self._trouble: StateError | None = None
         """Why no further process is started."""
+
+    def _join(self) -> None:
+        """In a new thread."""
+        _of_thread.readers = self
 
     def read(self, file: BinaryIO, wanted: Wanted) -> Picture:
         """What FFmpeg makes of an open file; blocking. Raises StateError where FFmpeg cannot be started.
@@ -54,7 +61,7 @@ class Readers(ThreadPoolExecutor):
         A file over which its process ends is told as one that FFmpeg cannot read.
         """
         process: _Process | None = getattr(self._own, "process", None)
-        if process is None:
+        if process is None or process.has_left():
             process = self._start()
         picture = process.ask(file, wanted)
         if picture is None:
@@ -67,7 +74,7 @@ class Readers(ThreadPoolExecutor):
             if self._trouble is not None:
                 raise self._trouble
             process = _Process()
-            self._processes.append(process)
+            self._processes = [one for one in self._processes if not one.has_left()] + [process]
         try:
             process.wait_until_ready()
         except StateError as error:
@@ -76,6 +83,11 @@ class Readers(ThreadPoolExecutor):
         self._own.process = process
         return process
 
+    def kill(self) -> None:
+        """Ends its processes; to be called where this one ends, in the handler of a signal too."""
+        for process in self._processes:
+            process.kill()
+
     def __exit__(self, *_: object) -> None:
         self.shutdown(wait=False, cancel_futures=True)
         with self._lock:
@@ -83,6 +95,26 @@ class Readers(ThreadPoolExecutor):
         for process in self._processes:
             process.end()
         self.shutdown()
+
+
+_of_thread = threading.local()
+
+
+def read(file: BinaryIO, wanted: Wanted) -> Picture:
+    """As the `read` of the Readers to which this thread belongs, or of this process."""
+    readers: Readers = getattr(_of_thread, "readers", None) or _readers_of_process()
+    return readers.read(file, wanted)
+
+
+def kill_readers() -> None:
+    """Ends the processes of this process' own Readers."""
+    _readers_of_process().kill()
+
+
+@functools.cache
+def _readers_of_process() -> Readers:
+    """For the threads that somebody else has made. Their processes leave when they are asked nothing."""
+    return Readers()
 
 
 class _Process:
@@ -100,7 +132,7 @@ class _Process:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     env={
-                        **{name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
+                        **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
                         "PYTHONPATH": os.pathsep.join(paths),
                     },
                     process_group=0,  # a Ctrl-C is ours to hear
@@ -146,6 +178,16 @@ class _Process:
             return f"FFmpeg took more than {MOST_SECONDS} s to read the video"
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"FFmpeg crashed over the video ({how})"
+
+    def has_left(self) -> bool:
+        """Whether it ended because it was asked nothing for long."""
+        if self._child.poll() != 0:
+            return False
+        self.end()
+        return True
+
+    def kill(self) -> None:
+        self._child.kill()
 
     def end(self) -> None:
         self._child.kill()

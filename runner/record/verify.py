@@ -12,9 +12,13 @@ from typing import BinaryIO
 
 from runner.ledger.rows import OutputRow
 from runner.ledger.states import TaskState
+from runner.media.boxes import NotMediaError
+from runner.media.pictures import Wanted
+from runner.media.readers import read
+from runner.media.video import probe, probe_image
 from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder
-from runner.record.manifest import Manifest, ManifestFile, ManifestTask
+from runner.record.manifest import Manifest, ManifestTask
 from runner.record.whereabouts import siblings
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -31,6 +35,8 @@ class Finding(enum.StrEnum):
     CHANGED = "changed"
     BROKEN = "broken"
     """The bytes are those that were recorded, and no player would take them."""
+    UNKNOWN = "unknown"
+    """The process that read it died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +49,70 @@ class CheckedFile:
     why: str = ""
 
 
-def check_task(
-    task: ManifestTask, base: Path, probe: Probe, elsewhere: Mapping[str, Sequence[str]] | None = None
-) -> Iterator[CheckedFile]:
-    """Every file of a manifest's task, hashed and probed; `base` is the directory that holds runs/.
+@dataclass(frozen=True, slots=True)
+class FileToCheck:
+    """One file of a manifest's task, and the other paths at which the ledger has these bytes."""
 
-    One that is not at its path, or not as it was, is looked for: where the ledger has it (`elsewhere`, by
-    digest), then among its siblings.
-    """
+    task: str
+    kind: RemoteFileKind
+    path: str
+    bytes: int
+    sha256: str
+    elsewhere: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """`base` is the directory that holds runs/. `decode`: FFmpeg reads a picture of each video."""
+
+    base: str
+    decode: bool
+
+
+def files_of(
+    task: ManifestTask, elsewhere: Mapping[str, Sequence[str]]
+) -> Iterator[FileToCheck | CheckedFile]:
+    """The files of a task to check, and what can be said without looking; `elsewhere` by digest."""
     if not task.outputs and task.state in (TaskState.DONE, TaskState.ABSENT):
         yield CheckedFile(task.name, "", Finding.MISSING, "done, and the manifest names no file")
     for kind in task.missing if task.outputs else ():
         yield CheckedFile(task.name, "", Finding.MISSING, f"the {kind} was asked for and never came")
     for file in task.outputs:
-        found = check_file(base, file, probe)
-        if found[0] in (Finding.MISSING, Finding.CHANGED) and _is_inside(base, file.path):
-            for path in (*(elsewhere or {}).get(file.sha256, ()), *siblings(base, file.path)):
-                finding, _ = check_file(base, replace(file, path=path), probe)
-                if finding is Finding.SAME:
-                    found = finding, f"kept at {path}"
-                    break
-        yield CheckedFile(task.name, file.path, *found)
+        others = tuple(path for path in elsewhere.get(file.sha256, ()) if path != file.path)
+        yield FileToCheck(task.name, file.kind, file.path, file.bytes, file.sha256, others)
+
+
+def check(checks: Checks, file: FileToCheck | CheckedFile) -> CheckedFile:
+    """Hashes and probes one file; a worker's function.
+
+    One that is not at its path, or not as it was, is looked for: where the ledger has it, then among its
+    siblings.
+    """
+    if isinstance(file, CheckedFile):
+        return file
+    base = Path(checks.base)
+    probe = _decode if checks.decode else _walk_boxes
+    found = check_file(base, file, probe)
+    if found[0] in (Finding.MISSING, Finding.CHANGED) and _is_inside(base, file.path):
+        for path in (*file.elsewhere, *siblings(base, file.path)):
+            finding, _ = check_file(base, replace(file, path=path), probe)
+            if finding is Finding.SAME:
+                found = finding, f"kept at {path}"
+                break
+    return CheckedFile(file.task, file.path, *found)
+
+
+def _decode(kind: RemoteFileKind, file: BinaryIO) -> str:
+    return read(file, Wanted.CHECK).why if kind is RemoteFileKind.VIDEO else _walk_boxes(kind, file)
+
+
+def _walk_boxes(kind: RemoteFileKind, file: BinaryIO) -> str:
+    """What the file's own structure says, without FFmpeg."""
+    try:
+        (probe if kind is RemoteFileKind.VIDEO else probe_image)(file)
+    except NotMediaError as error:
+        return str(error)
+    return ""
 
 
 def check_jobs(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
@@ -95,9 +144,11 @@ def _is_inside(base: Path, path: str) -> bool:
     return (base / path).resolve().is_relative_to(base.resolve())
 
 
-def check_file(base: Path, recorded: ManifestFile | OutputRow, probe: Probe) -> tuple[Finding, str]:
+def check_file(base: Path, recorded: FileToCheck | OutputRow, probe: Probe) -> tuple[Finding, str]:
     """One file against its record, and more about it in words where there is more to say."""
     path = base / recorded.path
+    if "\0" in recorded.path:
+        return Finding.CHANGED, "its path holds a NUL"
     # a manifest that somebody wrote must not make us read other files
     if not _is_inside(base, recorded.path):
         return Finding.CHANGED, "its path leads out of the project"

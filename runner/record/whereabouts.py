@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,11 +29,13 @@ class Whereabouts:
     base: Path
     ledger: LedgerReader | None = None
 
+    def paths(self, digests: Iterable[str]) -> Mapping[str, Sequence[str]]:
+        """Where the ledger has the bytes of each digest, the newest first."""
+        return self.ledger.paths_of([*digests]) if self.ledger is not None else {}
+
     def elsewhere(self, file: ManifestFile) -> tuple[str, ...]:
         """The other paths at which the ledger has a file with these bytes."""
-        if self.ledger is None:
-            return ()
-        return tuple(path for path in self.ledger.paths_of(file.sha256) if path != file.path)
+        return tuple(path for path in self.paths([file.sha256]).get(file.sha256, ()) if path != file.path)
 
     def now(self, file: ManifestFile) -> ManifestFile | None:
         """The file with its path of today; None where its path is another file's, and it is nowhere."""

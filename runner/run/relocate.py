@@ -56,9 +56,9 @@ async def _keep_known(tools: Tools, output: str, path: str, identity: str) -> Ma
     base, files, run = tools.project.base, tools.files, tools.machine.threads.run
     found = await run(digest, files, base / path)
     copies = await tools.commits.read(
-        lambda reader: None if reader.owners([path]) else reader.paths_of(found.sha256)
+        lambda reader: None if reader.owners([path]) else reader.paths_of([found.sha256])
     )
-    for copy in copies or ():
+    for copy in (copies or {}).get(found.sha256, ()):
         if await run(has_copy, files, base / path, base / copy):
             return {path: copy}
     is_awaited = await tools.commits.read(lambda reader: reader.is_awaited_at(output, identity))

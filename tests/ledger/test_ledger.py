@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import stat
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,15 +31,6 @@ from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from tests.support.ledger_rows import CUT, RUN, SENT, intend, intent, make_older, task
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    with opened.transaction():
-        opened.begin_run(RUN)
-    yield opened
-    opened.close()
-
-
 def accept(ledger: Ledger, number: int = 1) -> str:
     attempt = intend(ledger, number)
     with ledger.transaction():
@@ -61,8 +51,8 @@ def output(number: int = 1, path: str = "out/s1.mp4", attempt: str = "attempt-1"
 
 
 @pytest.mark.security(6)
-def test_the_files_are_private(tmp_path: Path, ledger: Ledger) -> None:
-    intend(ledger)
+def test_the_files_are_private(tmp_path: Path, file_ledger: Ledger) -> None:
+    intend(file_ledger)
     for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
@@ -76,14 +66,14 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere").read_text() == ""
 
 
-def test_a_commit_waits_for_the_disk(ledger: Ledger, tmp_path: Path) -> None:
-    connection = ledger._db
+def test_a_commit_waits_for_the_disk(file_ledger: Ledger, tmp_path: Path) -> None:
+    connection = file_ledger._db
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_an_intent_is_there_before_anything_else(ledger: Ledger, tmp_path: Path) -> None:
-    attempt = intend(ledger)
+def test_an_intent_is_there_before_anything_else(file_ledger: Ledger, tmp_path: Path) -> None:
+    attempt = intend(file_ledger)
     other = LedgerReader(open_for_reading(tmp_path / "ledger.db"))
     found = other.attempt(attempt)
     other.close()
@@ -493,19 +483,19 @@ def test_an_intent_that_is_used_again_is_as_old_as_its_last_post(ledger: Ledger)
     assert found.intended_at == 90_000.0
 
 
-def test_the_tag_of_an_intent_that_is_posted_again_stays_its_own(ledger: Ledger) -> None:
+def test_the_tag_of_an_intent_that_is_posted_again_stays_its_own(file_ledger: Ledger) -> None:
     """Two POSTs with one tag could not be told apart in the list; neither look-up reads every attempt."""
-    attempt = intend(ledger, 1)
-    with ledger.transaction():
-        ledger.withdraw(attempt, Verdict.REJECTED, CUT, 1002.0)
-    assert ledger.read.open_tags(RUN.origin) == {1}
-    accept(ledger, 2)
-    assert ledger.read.open_tags(RUN.origin) == {1}
+    attempt = intend(file_ledger, 1)
+    with file_ledger.transaction():
+        file_ledger.withdraw(attempt, Verdict.REJECTED, CUT, 1002.0)
+    assert file_ledger.read.open_tags(RUN.origin) == {1}
+    accept(file_ledger, 2)
+    assert file_ledger.read.open_tags(RUN.origin) == {1}
     queried: list[str] = []
-    ledger._db.set_trace_callback(queried.append)
-    ledger.read.open_tags(RUN.origin)
-    ledger._db.set_trace_callback(None)
-    plan = [row[3] for row in ledger._db.execute(f"EXPLAIN QUERY PLAN {queried[0]}")]
+    file_ledger._db.set_trace_callback(queried.append)
+    file_ledger.read.open_tags(RUN.origin)
+    file_ledger._db.set_trace_callback(None)
+    plan = [row[3] for row in file_ledger._db.execute(f"EXPLAIN QUERY PLAN {queried[0]}")]
     assert not any("SCAN" in step and "INDEX" not in step for step in plan), plan
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,15 +20,6 @@ from tests.support.ledger_rows import CUT, RUN, SENT, make_older, task
 
 DAY = 86_400.0
 NOTHING = Spend(0, 0, 0)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db")
-    with opened.transaction():
-        opened.begin_run(RUN)
-    yield opened
-    opened.close()
 
 
 def submit(

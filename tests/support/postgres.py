@@ -11,8 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +59,8 @@ class Cluster:
         directory = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         cluster = cls(directory, _free_port())
         owner = int((os.environ.get("PYTEST_XDIST_WORKER", "") and os.getppid()) or os.getpid())
-        subprocess.Popen(
-            [sys.executable, __file__, str(owner), str(directory)],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        watch = [sys.executable, __file__, str(owner), str(directory)]
+        subprocess.run(watch, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         if os.geteuid() == 0:
             shutil.chown(directory, "postgres", "postgres")
         secret = directory / "password"
@@ -98,11 +92,11 @@ class Cluster:
     ) -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{port or self.port}/{database}"
 
-    def make_database(self) -> str:
-        """The URL of a new and empty one."""
+    def make_schema(self, *, port: int | None = None) -> str:
+        """The URL of a new and empty one, which takes a ledger as a database does and is there at once."""
         name = f"t{secrets.token_hex(6)}"
-        self.execute(f"CREATE DATABASE {name}")
-        return self.url(name)
+        self.execute(f"CREATE SCHEMA {name}")
+        return f"{self.url('postgres', port=port)}?options=-csearch_path%3D{name}"
 
     def execute(self, statement: str, database: str = "postgres") -> None:
         with closing(psycopg.connect(self.url(database), autocommit=True)) as connection:
@@ -124,20 +118,18 @@ class Cluster:
         assert not done.returncode, done.stderr
 
 
-@contextmanager
-def shared_cluster() -> Iterator[Cluster]:
+def shared_cluster() -> Cluster:
     """One for all workers of this session of pytest."""
     session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
     known = Path(tempfile.gettempdir(), f"callsheet-pg-{session}")
     with FileLock(f"{known}.lock"):
         if known.exists():
             directory, port = known.read_text().split()
-            cluster = Cluster(Path(directory), int(port))
-        else:
-            cluster = Cluster.make()
-            known.write_text(f"{cluster.directory} {cluster.port}")
-            (cluster.directory / "known").write_text(str(known))
-    yield cluster
+            return Cluster(Path(directory), int(port))
+        cluster = Cluster.make()
+        (cluster.directory / "known").write_text(str(known))
+        known.write_text(f"{cluster.directory} {cluster.port}")
+        return cluster
 
 
 def _free_port() -> int:
@@ -179,4 +171,8 @@ def _lives(process: int) -> bool:
 
 
 if __name__ == "__main__":
+    # nobody waits for it: it outlives the process that asked
+    if os.fork():
+        os._exit(0)
+    os.setsid()
     _end_with(int(sys.argv[1]), Path(sys.argv[2]))

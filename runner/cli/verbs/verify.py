@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future
-from typing import BinaryIO
+from itertools import islice
 
 import click
 
@@ -14,43 +12,48 @@ from runner.cli import console
 from runner.cli.common_options import common, common_options
 from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
-from runner.cli.options import ServiceOptions, output_format, run_argument, service_options
+from runner.cli.options import ServiceOptions, output_format, run_argument, service_options, workers_option
 from runner.cli.runs import find_folder
 from runner.errors import ExitCode
 from runner.json_value import JsonValue
-from runner.media.boxes import NotMediaError
-from runner.media.pictures import Wanted
-from runner.media.readers import Readers
-from runner.media.video import has_pyav, probe, probe_image
+from runner.media.video import has_pyav
 from runner.plural import count
-from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder
 from runner.record.manifest import Manifest, read_manifest, read_tasks
-from runner.record.verify import CheckedFile, Finding, check_jobs, check_task
-from runner.record.whereabouts import whereabouts
+from runner.record.verify import CheckedFile, Checks, FileToCheck, Finding, check, check_jobs, files_of
+from runner.record.whereabouts import Whereabouts, whereabouts
 from runner.redact import json_text, printable
+from runner.work.crew import Lost, work
+from runner.work.hire import Workers, hire
 
-_MOST_WAITING = 200
-"""Tasks that are read ahead of the one whose files are shown next."""
-_COLOURS = {Finding.MISSING: "yellow", Finding.CHANGED: "red", Finding.BROKEN: "red"}
+_TASKS_AT_ONCE = 200
+"""Of these the ledger is asked in one statement."""
+_COLOURS = {
+    Finding.MISSING: "yellow",
+    Finding.CHANGED: "red",
+    Finding.BROKEN: "red",
+    Finding.UNKNOWN: "yellow",
+}
 
 
 @click.command()
 @run_argument
 @service_options
+@workers_option
 @output_format("json", "jsonl")
 @common_options
-def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCode:
+def verify(run_name: str, service: ServiceOptions, workers: Workers | None, output_format: str) -> ExitCode:
     """Hash and probe every file of RUN again, and compare with its manifest.
 
     RUN is an id or its beginning, a path to a run, or `latest`. Exit code 1 where a file is missing,
-    changed or broken. Nothing is asked of a service, and no ledger is needed: an archive will do. What
-    an edit has made a version is found there.
+    changed or broken, or killed the process that read it. Nothing is asked of a service, and no ledger is
+    needed: an archive will do. What an edit has made a version is found there.
 
     \b
     Examples:
       callsheet verify
       callsheet verify runs/20260531T220000Z-a1b2c3 --output-format jsonl
+      callsheet verify --workers tcp://scheduler:8786
     """
     folder = find_folder(run_name, service)
     counts: Counter[Finding] = Counter()
@@ -58,7 +61,7 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     """The files with a path: they were here once."""
     rows: list[JsonValue] = []
     manifest = read_manifest(folder.manifest)
-    for checked in _check_all(folder, manifest):
+    for checked in _check_all(folder, manifest, workers):
         console.status(f"verify: {count(counts.total() + 1, 'file')}")
         counts[checked.finding] += 1
         files[checked.finding] += bool(checked.path)
@@ -90,31 +93,30 @@ def verify(run_name: str, service: ServiceOptions, output_format: str) -> ExitCo
     return ExitCode.DONE if is_whole else ExitCode.TASK_FAILED
 
 
-def _check_all(folder: RunFolder, manifest: Manifest) -> Iterator[CheckedFile]:
-    """Every file of the run, in the order of its manifest; the files of several tasks are read at once."""
-    with Readers() as readers, whereabouts(folder.project) as known:
-        find_wrong = functools.partial(_probe, readers if has_pyav() else None)
-        waiting: deque[Future[list[CheckedFile]]] = deque()
-        for task in read_tasks(folder.manifest):
-            elsewhere = {file.sha256: known.elsewhere(file) for file in task.outputs}
-            checks = check_task(task, folder.project.base, find_wrong, elsewhere)
-            waiting.append(readers.submit(functools.partial(list, checks)))
-            if len(waiting) > _MOST_WAITING:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+def _check_all(folder: RunFolder, manifest: Manifest, workers: Workers | None) -> Iterator[CheckedFile]:
+    """Every file of the run, in the order of its manifest; several are read at once."""
+    base = folder.project.base
+    checks = Checks(str(base), decode=has_pyav())
+    modules = ("av",) if checks.decode else ()
+    with (
+        whereabouts(folder.project) as known,
+        hire(workers, base, folder.manifest, modules=modules) as crew,
+    ):
+        files = _files(folder, known)
+        for file, found in work(crew, check, checks, files, expected=manifest.counts.total):
+            if isinstance(found, Lost):
+                yield CheckedFile(file.task, file.path, Finding.UNKNOWN, found.why)
+            else:
+                yield found
     yield from check_jobs(folder, manifest)
 
 
-def _probe(readers: Readers | None, kind: RemoteFileKind, file: BinaryIO) -> str:
-    """The fault of a file; without `readers` its own structure says it, without FFmpeg."""
-    if kind is RemoteFileKind.VIDEO and readers is not None:
-        return readers.read(file, Wanted.CHECK).why
-    try:
-        (probe if kind is RemoteFileKind.VIDEO else probe_image)(file)
-    except NotMediaError as error:
-        return str(error)
-    return ""
+def _files(folder: RunFolder, known: Whereabouts) -> Iterator[FileToCheck | CheckedFile]:
+    tasks = read_tasks(folder.manifest)
+    while some := tuple(islice(tasks, _TASKS_AT_ONCE)):
+        elsewhere = known.paths(file.sha256 for task in some for file in task.outputs)
+        for task in some:
+            yield from files_of(task, elsewhere)
 
 
 def _line(checked: CheckedFile, folder: RunFolder) -> str:

@@ -1,0 +1,1 @@
+"""Work over many files, at threads, processes or a Dask cluster: pure functions of plain values."""
