@@ -30,8 +30,8 @@ def batches(items: Iterable[T]) -> Iterator[list[T]]:
 
 
 def marks(values: Sequence[object]) -> str:
-    """The marks of a batch, for IN."""
-    return ",".join("?" * len(values))
+    """The marks of a batch, for IN. PostgreSQL takes no empty list, and nothing is equal to NULL."""
+    return ",".join("?" * len(values)) or "NULL"
 
 
 def columns(kind: type) -> str:

@@ -290,7 +290,7 @@ class LedgerReader(SpendReader):
     def paths_of(self, digests: Sequence[str]) -> dict[str, list[str]]:
         """Where published files with these bytes are, by the newest row of each path; the newest first."""
         rows = self._db.execute(
-            f"SELECT sha256, path FROM outputs WHERE sha256 IN ({_marks(digests)})"
+            f"SELECT sha256, path FROM outputs WHERE sha256 IN ({marks(digests)})"
             " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
             " ORDER BY seq DESC",
             tuple(digests),

@@ -6,7 +6,7 @@ The service is a real server on loopback that an account names, the ledger lies 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ import yaml
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from tests.support.command_process import CHECKOUT, callsheet
 from tests.support.github_api import GitHubApi, github_api
-from tests.support.hosted_runner import HostedRunner, commit, install_commands, make_repository, read_action
+from tests.support.hosted_runner import HostedRunner, install_commands, make_repository, read_action
 from tests.support.markdown_blocks import block_of
-from tests.support.postgres import PASSWORD, Cluster, shared_cluster
+from tests.support.postgres import PASSWORD
 
 PROJECT = """\
 version: 1
@@ -38,12 +38,6 @@ output: out/${{ sample }}.mp4
 price: {usd_per_task: 0.25}
 run: {concurrency: 3, poll: {first: 50ms, min: 50ms, max: 100ms}}
 """
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with shared_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture
@@ -80,20 +74,19 @@ class Studio:
 
 
 @pytest.fixture
-def studio(tmp_path: Path, service: SandboxServer, cluster: Cluster) -> Iterator[Studio]:
+def studio(tmp_path: Path, service: SandboxServer, ledger_url: str) -> Iterator[Studio]:
     files = {"callsheet.yaml": PROJECT.format(url=service.url), "jobs/boat.yaml": JOB}
     repository = make_repository(tmp_path / "film", files)
-    ledger = cluster.make_database()
     with github_api() as github:
         environment = {**install_commands(tmp_path / "bin"), "GITHUB_API_URL": github.url}
         workflow = block_of(CHECKOUT / "docs/how-to/ci.md", ".github/workflows/videos.yml")
         runner = HostedRunner(repository, tmp_path, yaml.safe_load(workflow), read_action(), environment)
         runner.secrets = {
-            "CALLSHEET_LEDGER": ledger,
-            "CALLSHEET_LEDGER_READER": ledger,
+            "CALLSHEET_LEDGER": ledger_url,
+            "CALLSHEET_LEDGER_READER": ledger_url,
             "MESHAPI_API_KEY": SANDBOX_KEY,
         }
-        found = Studio(runner, service, github, ledger)
+        found = Studio(runner, service, github, ledger_url)
         found.ask("-q", "init")
         found.ask("-q", "collect")
         yield found
