@@ -57,6 +57,7 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
     },
     "When something is wrong": {
         "doctor": Verb("doctor", "Check key, service, clock, disk, ledger and versions."),
+        "lease": Verb("lease", "Show which machine drives which account of a shared ledger."),
         "sandbox": Verb("sandbox", "Serve the local sandbox for other clients."),
     },
 }

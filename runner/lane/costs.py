@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from runner.errors import RefusedError
 from runner.job.model import Job
-from runner.ledger.caps import Cap, Caps, Overshoot
+from runner.ledger.caps import Cap, Caps, Elsewhere, Overshoot
 from runner.ledger.columns import batches
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
@@ -53,10 +53,14 @@ def over_all_runs(caps: Caps, plan: Plan, reader: LedgerReader) -> Caps:
     """
     if caps.is_none:
         return caps
+    elsewhere = None
+    if reader.is_shared:
+        identities = frozenset(task.identity for task in plan.tasks)
+        elsewhere = Elsewhere(plan.job.name, plan.edition, identities, reader.newest_seq())
     runs = reader.billed_runs_named(plan.job.name, plan.edition)
     for tasks in batches(plan.tasks):
         runs |= reader.billed_runs_of([task.identity for task in tasks])
-    return replace(caps, runs=frozenset(runs))
+    return replace(caps, runs=frozenset(runs), elsewhere=elsewhere)
 
 
 def outlook(plan: Plan, new: Total, reader: LedgerReader | None) -> list[str]:

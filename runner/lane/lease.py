@@ -10,8 +10,9 @@ it sleeps.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -331,6 +332,57 @@ def _renewed(table: LeaseTable, one: _Held) -> bool:
         return _renewed(table, one)
     one.counter, one.is_unsure = one.counter + 1, False
     return True
+
+
+@contextmanager
+def driven_by_hand(
+    ledger: Ledger, key: LaneKey, account: str, *, tell: Callable[[str], None], wait: float = 0.0
+) -> Iterator[Callable[[Ledger], None]]:
+    """The lane is this process's for a person's answer; gives the fence with which each write begins.
+
+    Raises LaneHeldError where another machine drives it.
+    """
+    if ledger.leases is None:
+        yield lambda _ledger: None
+        return
+    leases = Leases(ledger, Machine())
+    lease = leases.lease_of(key, account)
+    try:
+        leases.take_now(time.sleep, tell, wait=wait)
+    except LaneHeldError as error:
+        raise LaneHeldError(error.message, hint="say it there, or try again when it is done") from error
+    try:
+        yield lease.check
+    finally:
+        leases.sign_off()
+
+
+def sign_off_host(
+    ledger: Ledger, host: str, *, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> list[LeaseRow]:
+    """Signs off every lane that a host drives, by a person's word that it has ended. Raises LaneHeldError
+    where it gives a sign of life meanwhile.
+    """
+    table, began = ledger.leases, clock()
+    assert table is not None
+    found = [row for row in table.rows() if row.host == host and not row.is_free]
+    while found and clock() - began < PATIENCE:
+        sleep(LOOK)
+        _check_is_silent(found, table)
+    with ledger.transaction():
+        signed = [row for row in found if table.sign_off_for(row)]
+    _check_is_silent([row for row in found if row not in signed], table)
+    return signed
+
+
+def _check_is_silent(found: list[LeaseRow], table: LeaseTable) -> None:
+    now = {row.lane: row for row in table.rows() if not row.is_free}
+    for row in found:
+        if row.lane in now and now[row.lane].beat != row.beat:
+            raise LaneHeldError(
+                f"{row.words}: it is alive; nothing was changed",
+                hint="end it there: Ctrl-C, or kill its process without -9, signs off by itself",
+            )
 
 
 @dataclass(frozen=True, slots=True)

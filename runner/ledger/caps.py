@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from runner.errors import RefusedError
 from runner.job.project_file import Where, Window, WindowCap
-from runner.ledger.rows import Spend
+from runner.ledger.rows import Attempted, Spend
 from runner.money import usd_text
 from runner.times import local_day, local_midnight
 
@@ -41,13 +42,50 @@ class CapReachedError(RefusedError):
         return self.where is not None and self.where.covers(account, labels)
 
 
+OVERLAP = 1000
+"""Numbers of attempts that are looked at again: a transaction that was taken back gives them to others."""
+
+
+@dataclass(slots=True, eq=False)
+class Elsewhere:
+    """The runs that other machines begin meanwhile and that count as this job's: they have its name and
+    edition, or an attempt at one of its tasks. `seen` is the number of the newest attempt looked at.
+    """
+
+    job_name: str
+    edition: str
+    identities: frozenset[str]
+    seen: int
+    runs: set[str] = field(default_factory=set)
+
+    def catch_up(self, reader: Attempts) -> frozenset[str]:
+        """Within the transaction of an intent: no other machine writes then."""
+        for one in reader.attempted_since(max(0, self.seen - OVERLAP)):
+            self.seen = max(self.seen, one.seq)
+            if one.identity in self.identities or (one.job_name, one.edition) == (
+                self.job_name,
+                self.edition,
+            ):
+                self.runs.add(one.run_id)
+        return frozenset(self.runs)
+
+
+class Attempts(Protocol):
+    """What `Elsewhere` asks of a ledger."""
+
+    def attempted_since(self, seq: int) -> list[Attempted]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """What a job may spend; None: no cap. `runs` are the earlier ones that count beside the run itself."""
+    """What a job may spend; None: no cap. `runs` are the earlier ones that count beside the run itself, and
+    `elsewhere` finds those of other machines.
+    """
 
     max_tasks: int | None = None
     max_micros: int | None = None
     runs: frozenset[str] = frozenset()
+    elsewhere: Elsewhere | None = None
 
     @property
     def is_none(self) -> bool:

@@ -18,12 +18,16 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from runner.errors import BusyError
+from runner.json_value import JsonValue
 from runner.ledger.columns import columns, to_rows
 from runner.ledger.engine import Engine
 from runner.redact import Redactor, printable
-from runner.times import duration_words
+from runner.times import duration_words, iso_time
 
 HOST_VARIABLE = "CALLSHEET_HOST"
+
+HOST = "host"
+"""The fact of a session that names its machine, in a ledger that several share; never in a manifest."""
 
 
 @runtime_checkable
@@ -123,6 +127,17 @@ class LeaseRow:
     def driver(self) -> Driver:
         return Driver(self.host, self.process, self.command, self.since)
 
+    def as_json(self) -> dict[str, JsonValue]:
+        """For programs; the key's hash is nobody's business."""
+        return {
+            "account": self.account,
+            "origin": self.origin,
+            "host": self.host,
+            "process": self.process,
+            "command": self.command,
+            "since": iso_time(self.since),
+        }
+
     @property
     def words(self) -> str:
         """Which account is driven, by whom and since when."""
@@ -146,6 +161,11 @@ _INTENDED = (
 )
 
 
+def rows_of(engine: Engine) -> list[LeaseRow]:
+    """All leases of a shared ledger."""
+    return [*to_rows(LeaseRow, engine.execute(f"{_SELECT} ORDER BY account, lane"))]
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseTable:
     """The leases of the ledger `ledger_id`, over one connection. Each method raises StateError where the
@@ -164,7 +184,7 @@ class LeaseTable:
 
     def rows(self) -> list[LeaseRow]:
         """All lanes that were ever driven."""
-        return [*to_rows(LeaseRow, self.engine.execute(f"{_SELECT} ORDER BY account, lane"))]
+        return rows_of(self.engine)
 
     def row(self, key: LaneKey) -> LeaseRow | None:
         found = self.engine.execute(f"{_SELECT} WHERE lane = ?", (key.text,))

@@ -405,7 +405,8 @@ class Ledger:
 
     def _check_caps(self, run_id: str, estimate: int | None, caps: Caps) -> None:
         if not caps.is_none:
-            caps.check(self.read.spend(run_id, *caps.runs), estimate)
+            others = frozenset() if caps.elsewhere is None else caps.elsewhere.catch_up(self.read)
+            caps.check(self.read.spend(run_id, *(caps.runs | others)), estimate)
 
     def _check_budgets(self, intent: Intent, day: str) -> None:
         """Reserves: what is checked here is added up by the same transaction."""

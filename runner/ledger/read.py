@@ -10,8 +10,10 @@ from typing import TypeVar
 from runner.json_value import JsonValue
 from runner.ledger.columns import BATCH, batches, columns, marks, to_rows
 from runner.ledger.engine import Value
+from runner.ledger.leases import LeaseRow, rows_of
 from runner.ledger.rows import (
     Accepted,
+    Attempted,
     AttemptRow,
     Claimed,
     Doubt,
@@ -452,6 +454,28 @@ class LedgerReader(SpendReader):
                 if len(found) == most:
                     break
         return found
+
+    def newest_seq(self) -> int:
+        """The number of the newest attempt; 0 where there is none."""
+        return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM attempts").fetchone()[0])
+
+    def attempted_since(self, seq: int) -> list[Attempted]:
+        """What was attempted after the attempt of that number, by whatever run."""
+        rows = self._db.execute(
+            "SELECT seq, identity, run_id, job_name, edition FROM attempts JOIN runs ON runs.id = run_id"
+            " WHERE seq > ?",
+            (seq,),
+        )
+        return [*to_rows(Attempted, rows)]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines write to it."""
+        return self._db.is_remote
+
+    def leases(self) -> list[LeaseRow]:
+        """Who drives which lane, or has driven it; none in a ledger of one machine."""
+        return rows_of(self._db) if self.is_shared else []
 
     @property
     def project(self) -> str:

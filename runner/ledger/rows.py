@@ -211,6 +211,17 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempted:
+    """Whose an attempt is: the name and the edition are those of its run's job."""
+
+    seq: int
+    identity: str
+    run_id: str
+    job_name: str
+    edition: str
+
+
+@dataclass(frozen=True, slots=True)
 class Doubt:
     """When an attempt's connection was closed without an answer, or a later process took it up.
 

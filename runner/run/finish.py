@@ -11,6 +11,7 @@ from runner.errors import ExitCode, StateError
 from runner.json_value import JsonValue
 from runner.lane.costs import has_drifted
 from runner.ledger.columns import batches
+from runner.ledger.leases import HOST, host_name
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, Drift
@@ -198,7 +199,8 @@ def begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, Jso
     ledger.update_run_digest(run.id, prepared.plan.job.digest)
     ledger.finish_run(run.id, None)
     ledger.recover(at)
-    return ledger.begin_session(run.id, at, {**facts, **job_facts(prepared.plan.job)})
+    host = {HOST: host_name()} if ledger.leases is not None else {}
+    return ledger.begin_session(run.id, at, {**facts, **job_facts(prepared.plan.job), **host})
 
 
 def tell_beginning(observe: Observer, prepared: Prepared) -> None:

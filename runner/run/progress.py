@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.job.expressions import LAST_FRAME
 from runner.ledger.columns import batches
+from runner.ledger.leases import HOST, host_name
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow, OutputRow, TaskRow
 from runner.ledger.states import TaskState
@@ -18,6 +19,7 @@ from runner.plan.edits import Edit
 from runner.plan.task import Task, Upstream
 from runner.providers.base import RemoteFileKind
 from runner.record.request import changes, differences
+from runner.redact import printable
 from runner.run.wholeness import is_untouched, is_whole
 from runner.store.files import LocalFiles, UnsafePathError
 from runner.store.versions import names_of_take
@@ -216,10 +218,21 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
                 found = _new(task, attempt, folders, owners.get(task.output), reader, why)
             elif attempt.state is TaskState.DONE:
                 found = _done(task, attempt, outputs.get(task.identity, []), base, is_displaced=is_displaced)
+                if found.state is TaskState.ABSENT and (hosts := _other_hosts(attempt.run_id, reader)):
+                    why = f"made on {hosts}, and not here yet: fetched while the service has it"
+                    found = replace(found, why=why)
             else:
                 found = Progress(task, attempt.state, attempt)
             why = edit.change if edit is not None and found.state is TaskState.PLANNED else found.why
             yield replace(found, why=why, edit=edit, is_displaced=is_displaced)
+
+
+def _other_hosts(run_id: str, reader: LedgerReader) -> str:
+    """The other machines that have worked on a run; empty where none has, as in a ledger of one machine."""
+    if not reader.is_shared:
+        return ""
+    hosts = (host for host in reader.session_facts(run_id, HOST) if isinstance(host, str))
+    return " or ".join(printable(host) for host in hosts if host != host_name())
 
 
 def _in_place(tasks: Sequence[Task], reader: LedgerReader, base: Path) -> dict[str, str]:

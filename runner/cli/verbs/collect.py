@@ -28,6 +28,8 @@ from runner.cli.runs import reading
 from runner.errors import ExitCode, StateError
 from runner.lane.by_hand import find_in_flight
 from runner.lane.by_hand import give_up as give_up_attempt
+from runner.ledger.leases import LaneKey
+from runner.plan.words import TaskWords
 from runner.project import Project, find_project
 from runner.providers import DEFAULT
 from runner.redact import json_text
@@ -122,8 +124,15 @@ def _give_up(
         )
         if not is_agreed:
             console.agree(f"{said}. Give it up?", f"{said}; nothing was changed")
-        with ledger.transaction():
-            give_up_attempt(ledger, attempt, time.time())
+        # imported here: the event loop takes 0.1 s, and most often nothing is given up
+        from runner.lane.lease import driven_by_hand
+
+        lane = LaneKey(task.provider, attempt.origin, attempt.key_hash)
+        with driven_by_hand(ledger, lane, attempt.account, tell=console.note, wait=wait) as fence:
+            task, attempt = find_in_flight(ledger.read, TaskWords(attempt.id))
+            with ledger.transaction():
+                fence(ledger)
+                give_up_attempt(ledger, attempt, time.time())
         run = ledger.read.run(attempt.run_id)
         assert run is not None
         groups = group_by_key([place], ledger, [attempt])

@@ -36,6 +36,8 @@ from runner.lane.by_hand import (
     record_answer,
     unclear_tasks,
 )
+from runner.lane.lease import driven_by_hand
+from runner.ledger.leases import LaneKey
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import Resolution, TaskState
 from runner.plan.words import TaskWords
@@ -137,16 +139,21 @@ def _settle(
         with ledger.transaction():
             ledger.recover(time.time())
         one = find_unclear(ledger.read, words, answer)
-        if remote_id is not None:
-            provider = find(one.task.provider)
-            if provider is None:
-                raise UsageError(
-                    f"{one.task.name}: the provider `{one.task.provider}` is not installed",
-                    hint="install the plug-in that brings it",
-                )
-            _check_adoption(ledger, one, remote_id, project, service, is_sure=is_sure)
-        with ledger.transaction():
-            record_answer(ledger, one, answer, time.time(), remote_id=remote_id)
+        lane = LaneKey(one.task.provider, one.attempt.origin, one.attempt.key_hash)
+        with driven_by_hand(ledger, lane, one.attempt.account, tell=console.note) as fence:
+            # another machine may have found out meanwhile
+            one = find_unclear(ledger.read, TaskWords(one.attempt.id), answer)
+            if remote_id is not None:
+                provider = find(one.task.provider)
+                if provider is None:
+                    raise UsageError(
+                        f"{one.task.name}: the provider `{one.task.provider}` is not installed",
+                        hint="install the plug-in that brings it",
+                    )
+                _check_adoption(ledger, one, remote_id, project, service, is_sure=is_sure)
+            with ledger.transaction():
+                fence(ledger)
+                record_answer(ledger, one, answer, time.time(), remote_id=remote_id)
     console.summary(f"{one.task.name}: {answer.replace('_', ' ')}")
     return one
 

@@ -31,6 +31,8 @@ from runner.cli.task_list import CONFLICT, Row, chosen_tasks, counts_words, list
 from runner.errors import CallsheetError, ExitCode, JobError, StateError, UsageError
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
+from runner.ledger.leases import LeaseRow
+from runner.ledger.open import is_shared
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.ledger.states import AWAITED, TaskState
@@ -38,7 +40,7 @@ from runner.plan.plan import make_plan
 from runner.plan.task import Task
 from runner.plural import count
 from runner.project import Project
-from runner.providers.place import origins_of
+from runner.providers.place import origins_of, parted
 from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
 from runner.redact import Redactor, escape, printable
@@ -108,9 +110,15 @@ def status(
     with reading(project) as ledger:
         run = (ledger.run(found.run.id) if ledger is not None else None) or found.run
         rows = _rows(progress_of(tasks, ledger, project.base), states, ledger, project)
+        leases = _leases(run, ledger)
         if output_format == "text":
             console.block(console.wrapped(_title(run, folder), 2))
-        write_rows(_failed(rows, is_failed=failed), output_format, _head(run))
+            for lease in leases:
+                console.result(lease.words)
+        head = _head(run)
+        if is_shared(project):
+            head["leases"] = [lease.as_json() for lease in leases]
+        write_rows(_failed(rows, is_failed=failed), output_format, head)
         waits: tuple[str, ...] = ()
         met: list[Trouble] = []
         if output_format == "text" and failed:
@@ -132,6 +140,13 @@ def status(
             found.service,
             is_pick_awaited=bool(waits),
         )
+
+
+def _leases(run: RunRow, ledger: LedgerReader | None) -> list[LeaseRow]:
+    """The machines that drive an account at one of the run's services."""
+    if ledger is None:
+        return []
+    return [row for row in ledger.leases() if not row.is_free and row.origin in parted(run.origin)]
 
 
 def _failed(rows: Iterable[Row], *, is_failed: bool) -> Iterator[Row]:

@@ -1,0 +1,294 @@
+"""Who drives a lane of a shared ledger: taking, renewing, losing and signing off, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from runner.errors import ExitCode, StateError
+from runner.lane.lease import GUARD, PATIENCE, TAKEOVER, Lease, Leases
+from runner.ledger.leases import LaneHeldError, LaneKey
+from runner.ledger.states import TaskState
+from tests.support.ledger_rows import CUT, SENT, intend
+from tests.support.shared_bench import LANE, Host, database, hosts
+
+__all__ = ["database"]
+
+OTHER = LaneKey("mesh", LANE.origin, "another key")
+
+
+def write(host: Host, number: int = 1) -> None:
+    """An intent as a lane writes it: its fence first."""
+    with host.ledger.transaction():
+        host.lease().check(host.ledger)
+    intend(host.ledger, number)
+
+
+@pytest.mark.fault(136)
+def test_a_lane_that_is_driven_is_refused_with_who_drives_it_and_since_when(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLSHEET_HOST", "ci-7")
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        began = second.clock
+        with pytest.raises(
+            LaneHeldError, match=r"driven by ci-7 \(.*process \d+\) since .*--wait 6h"
+        ) as told:
+            second.take(beside=first)
+        assert told.value.exit_code is ExitCode.TRY_AGAIN
+        assert second.clock - began < 10, "a heartbeat shows that it is alive"
+        second.start()
+        assert second.take(key=OTHER, beside=first).is_fresh(), "another lane is free"
+
+
+@pytest.mark.fault(136)
+def test_a_wait_ends_with_the_sign_off(database: str) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        second.lease()
+        began = second.clock
+
+        def sleep(seconds: float) -> None:
+            second.clock += seconds
+            if second.clock - began > 100:
+                first.leases.sign_off()
+            else:
+                first.beat()
+
+        second.leases.take_now(sleep, second.told.append, wait=3600)
+        assert 100 < second.clock - began < 105
+        assert len(second.told) == 1
+        assert second.told[0].startswith("waits up to 1 h 0 min for acme at https://api.test: driven by")
+
+
+@pytest.mark.fault(128)
+def test_a_silent_driver_is_taken_over_after_a_minute_and_its_intents_are_marked(database: str) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        write(first)
+        began = second.clock
+        second.take()
+        assert TAKEOVER <= second.clock - began <= TAKEOVER + 2
+        assert ["silent" in said for said in second.told] == [True]
+        found = second.ledger.read.attempt("attempt-1")
+        assert found is not None
+        assert found.state is TaskState.AMBIGUOUS
+        assert found.is_taken_over
+
+
+@pytest.mark.fault(138)
+def test_what_a_driver_that_signed_off_has_left_is_not_marked(database: str) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        write(first)
+        with first.ledger.transaction():
+            first.ledger.leave_unclear("attempt-1", CUT, 2000.0)
+        first.leases.sign_off()
+        assert not first.lease().is_fresh()
+        began = second.clock
+        second.take()
+        assert second.clock == began, "nobody has to be waited for"
+        found = second.ledger.read.attempt("attempt-1")
+        assert found is not None
+        assert not found.is_taken_over
+
+
+@pytest.mark.fault(138)
+def test_nobody_signs_off_while_an_intent_stands(database: str) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        write(first)
+        first.leases.sign_off()
+        began = second.clock
+        second.take()
+        assert second.clock - began >= TAKEOVER
+        found = second.ledger.read.attempt("attempt-1")
+        assert found is not None
+        assert found.is_taken_over
+
+
+@pytest.mark.fault(132)
+def test_a_holder_that_wakes_can_neither_post_nor_write_nor_renew(database: str) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        lease = first.take()
+        lost: list[LaneHeldError] = []
+        lease.when_lost.append(lost.append)
+        second.take()
+        first.clock += TAKEOVER
+        assert not lease.is_fresh()
+        with pytest.raises(LaneHeldError, match="lost to"), first.ledger.transaction():
+            lease.check(first.ledger)
+        first.beat()
+        assert [error.exit_code for error in lost] == [ExitCode.TRY_AGAIN]
+        assert not lease.is_fresh()
+        assert second.lease().is_fresh()
+        second.beat()
+        assert second.lease().held
+
+
+@pytest.mark.fault(133)
+def test_a_guard_runs_out_without_heartbeats_and_a_heartbeat_brings_it_back(database: str) -> None:
+    with hosts(database, "a") as (first,):
+        lease = first.take()
+        first.clock += GUARD - 0.1
+        assert lease.is_fresh()
+        first.clock += 0.1
+        assert not lease.is_fresh()
+        first.beat()
+        assert lease.is_fresh()
+
+
+@pytest.mark.fault(133)
+def test_the_guard_counts_from_before_the_renewal_was_sent(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hosts(database, "a") as (first,):
+        lease = first.take()
+        renew = Leases._renew
+
+        def slow(leases: Leases, lease: Lease) -> LaneHeldError | None:
+            first.clock += GUARD
+            return renew(leases, lease)
+
+        monkeypatch.setattr(Leases, "_renew", slow)
+        first.beat()
+        assert not lease.is_fresh()
+
+
+@pytest.mark.fault(134)
+def test_a_renewal_whose_answer_is_lost_is_none_and_the_next_one_reads_the_counter_anew(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        lease = first.take()
+        first.beat()
+        assert first.leases._renewing is not None
+        table = type(first.leases._renewing)
+        renew = table.renew
+
+        def unheard(*args: object) -> bool:
+            renew(*args)  # type: ignore[arg-type]
+            raise StateError("the connection was lost")
+
+        monkeypatch.setattr(table, "renew", unheard)
+        first.clock += GUARD
+        with pytest.raises(StateError):
+            first.beat()
+        assert not lease.is_fresh()
+        monkeypatch.setattr(table, "renew", renew)
+        first.beat()
+        assert lease.is_fresh()
+        with pytest.raises(LaneHeldError):
+            second.take(beside=first)
+
+
+@pytest.mark.fault(135)
+def test_of_two_takers_at_once_one_has_it(database: str) -> None:
+    with hosts(database, "a", "b", "c") as (dead, first, second):
+        dead.take()
+        for host in (first, second):
+            began = host.clock
+            host.lease()
+            host.leases._find_earlier()
+            while not host.leases._may_decide(began, 0.0, host.told.append):
+                host.clock += 1
+        both = [threading.Thread(target=host.leases._take_all) for host in (first, second)]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+        assert sorted(bool(host.lease().held) for host in (first, second)) == [False, True]
+        loser = first if second.lease().held else second
+        assert loser.lease().refusal is not None
+
+
+@pytest.mark.fault(135)
+def test_a_takeover_is_off_where_the_counter_moves_at_the_last_moment(database: str) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        began = second.clock
+        second.lease()
+        second.leases._find_earlier()
+        while not second.leases._may_decide(began, 0.0, second.told.append):
+            second.clock += 1
+        first.beat()
+        second.leases._take_all()
+        assert second.lease().refusal is not None
+        assert first.lease().is_fresh()
+
+
+@pytest.mark.fault(130)
+def test_no_takeover_comes_between_a_fence_and_its_write(database: str) -> None:
+    """The fence is read with a lock: whoever takes over waits for the transaction."""
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        taken = threading.Event()
+
+        def take_over() -> None:
+            second.take()
+            taken.set()
+
+        thread = threading.Thread(target=take_over)
+        with first.ledger.transaction():
+            first.lease().check(first.ledger)
+            thread.start()
+            assert not taken.wait(0.3)
+        thread.join()
+        with pytest.raises(LaneHeldError), first.ledger.transaction():
+            first.lease().check(first.ledger)
+
+
+@pytest.mark.fault(137)
+def test_a_person_signs_off_only_for_who_gives_no_sign_of_life(database: str) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        write(first)
+        assert second.ledger.leases is not None
+        (row,) = second.ledger.leases.rows()
+        first.beat()
+        with second.ledger.transaction():
+            assert not second.ledger.leases.sign_off_for(row)
+        (row,) = second.ledger.leases.rows()
+        with second.ledger.transaction():
+            assert second.ledger.leases.sign_off_for(row)
+        first.beat()
+        assert not first.lease().is_fresh(), "it can neither renew nor write once it wakes"
+        second.take()
+        found = second.ledger.read.attempt("attempt-1")
+        assert found is not None
+        assert found.state is TaskState.AMBIGUOUS
+        assert not found.is_taken_over, "by a person's word nothing more comes of it"
+        assert PATIENCE > GUARD
+
+
+@pytest.mark.fault(128)
+def test_the_mark_outlives_drivers_that_sign_off(database: str) -> None:
+    with hosts(database, "a", "b", "c") as (first, second, third):
+        first.take()
+        write(first)
+        second.take()
+        second.leases.sign_off()
+        third.take()
+        found = third.ledger.read.attempt("attempt-1")
+        assert found is not None
+        assert found.is_taken_over
+
+
+@pytest.mark.fault(52)
+def test_what_is_under_way_under_an_earlier_key_goes_to_one_machine(database: str) -> None:
+    with hosts(database, "a", "b", "c") as (first, second, third):
+        first.take()
+        write(first)
+        with first.ledger.transaction():
+            first.ledger.accept("attempt-1", "t-1", SENT, 2000.0)
+        held = second.take(key=OTHER, beside=first)
+        assert not held.covers("key"), "whoever still has the earlier key fetches it"
+        second.leases.sign_off()
+        first.leases.sign_off()
+        first.start()
+        third.take(key=OTHER)
+        assert third.lease(OTHER).covers("key")
+        with pytest.raises(LaneHeldError):
+            first.take(beside=third)
