@@ -67,7 +67,8 @@ class Lookback:
     async def _find_all(self) -> list[AttemptRow]:
         if self.lane.provider.listing is None or self.lane.gate.is_closed:
             return []
-        looked_for = await self.lane.commits.read(self._looked_for)
+        offset = self.scanner.offset()
+        looked_for = await self.lane.commits.read(lambda reader: self._looked_for(reader, offset))
         if not looked_for:
             return []
         self.lane.gate.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
@@ -77,7 +78,7 @@ class Lookback:
             view = await self._look(part)
             if view is None:
                 continue
-            unresolved = await self.lane.commits.read(self.scanner.unresolved)
+            unresolved = await self.scanner.unresolved()
             for one in part:
                 doubt = doubts[one.attempt.id]
                 finding = self._finding_of(one, doubt, view, unresolved)
@@ -88,7 +89,7 @@ class Lookback:
         self.lane.gate.waited(LOOKING)
         return found
 
-    def _looked_for(self, reader: LedgerReader) -> list[tuple[Unclear, Doubt]]:
+    def _looked_for(self, reader: LedgerReader, offset: float) -> list[tuple[Unclear, Doubt]]:
         since = self.lane.machine.wall() - self.lane.provider.record_life
         is_by_tag = not self.lane.provider.input_fields
         attempts = reader.looked_for(self.lane.origin, self.lane.key_hash, since, is_by_tag=is_by_tag)
@@ -101,7 +102,9 @@ class Lookback:
             and attempt.key_hash == self.lane.key_hash
             and max(attempt.intended_at, attempt.server_time) >= since
         ]
-        pairs = ((one, reader.doubt(one.attempt.id)) for one in self.scanner.unclear(reader, attempts))
+        pairs = (
+            (one, reader.doubt(one.attempt.id)) for one in self.scanner.unclear(reader, attempts, offset)
+        )
         return [(one, doubt) for one, doubt in pairs if doubt is not None]
 
     async def _look(self, looked_for: list[Unclear]) -> ListView | None:

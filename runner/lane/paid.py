@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import anyio
-
 from runner.json_value import JsonValue
 from runner.lane.machine import Machine
 from runner.ledger.read import LedgerReader
@@ -57,10 +55,13 @@ class InDoubt:
     attempt_id: str
 
 
-def paid_of(reader: LedgerReader, attempt_id: str, machine: Machine, *, since: float | None = None) -> Paid:
+def paid_of(
+    reader: LedgerReader, attempt_id: str, machine: Machine, now: float, *, since: float | None = None
+) -> Paid:
     """An attempt that the service has accepted, and the facts that its result is fetched by.
 
-    `since` is when this session saw that, by its monotonic clock; None for an attempt of an earlier one.
+    `now` is the time of the event loop, which a thread that reads the ledger cannot ask. `since` is when this
+    session saw that, by the same clock; None for an attempt of an earlier one.
     """
     attempt = reader.attempt(attempt_id)
     assert attempt is not None
@@ -75,7 +76,7 @@ def paid_of(reader: LedgerReader, attempt_id: str, machine: Machine, *, since: f
         output=task.output,
         remote_id=attempt.remote_id,
         key_hash=attempt.key_hash,
-        since=anyio.current_time() - max(0.0, machine.wall() - accepted_at) if since is None else since,
+        since=now - max(0.0, machine.wall() - accepted_at) if since is None else since,
         server_time=attempt.server_time,
         accepted_at=accepted_at,
         model=attempt.model,

@@ -232,7 +232,8 @@ class Reconciler:
         cases = dict(self._cases)
         # what polls have just learned of tags and seeds counts
         await self.lane.commits.flush()
-        unclear = await self.lane.commits.read(lambda reader: self._load(reader, cases))
+        offset = self.scanner.offset()
+        unclear = await self.lane.commits.read(lambda reader: self._load(reader, cases, offset))
         mine = [one for one in unclear if await self._is_open_to_evidence(one)]
         if not mine:
             return
@@ -249,7 +250,7 @@ class Reconciler:
                 trouble = error
                 continue
             pages += view.pages
-            unresolved = await self.lane.commits.read(self.scanner.unresolved)
+            unresolved = await self.scanner.unresolved()
             for finding, one in zip(match_rows(part, view.candidates, unresolved), part, strict=True):
                 await self._act(one, cases[one.attempt.id], finding, view, started)
         self._pages = max(1, pages)
@@ -257,9 +258,9 @@ class Reconciler:
         if trouble is not None:
             raise trouble
 
-    def _load(self, reader: LedgerReader, cases: Mapping[str, Case]) -> list[Unclear]:
+    def _load(self, reader: LedgerReader, cases: Mapping[str, Case], offset: float) -> list[Unclear]:
         attempts = [reader.attempt(attempt_id) for attempt_id in cases]
-        return self.scanner.unclear(reader, [attempt for attempt in attempts if attempt is not None])
+        return self.scanner.unclear(reader, [attempt for attempt in attempts if attempt is not None], offset)
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""
@@ -428,7 +429,8 @@ class Reconciler:
 
     async def _give_up(self, error: ProviderError | NoScanError) -> None:
         """The cases stay unclear; those whose records end soon are held."""
-        unclear = await self.lane.commits.read(lambda reader: self._load(reader, self._cases))
+        offset = self.scanner.offset()
+        unclear = await self.lane.commits.read(lambda reader: self._load(reader, self._cases, offset))
         for one in unclear:
             attempt = one.attempt
             age = self.lane.clock.passed(attempt.server_time, attempt.intended_at)

@@ -111,13 +111,11 @@ class Scanner:
         """
         begins = min(one.since for one in unclear)
         oldest = self.lane.clock.earliest() - kept(self.lane.provider)
-
-        def window(reader: LedgerReader) -> float:
-            kinds = {(one.attempt.model, one.scope) for one in unclear}
-            found = (reader.newest_accepted(*self._list, *kind) for kind in kinds)
-            return min([begins, *(max(oldest, self._created_after(each)) for each in found if each)])
-
-        since = await self.lane.commits.read(window)
+        kinds = {(one.attempt.model, one.scope) for one in unclear}
+        newest = await self.lane.commits.read(
+            lambda reader: [reader.newest_accepted(*self._list, *kind) for kind in kinds]
+        )
+        since = min([begins, *(max(oldest, self._created_after(each)) for each in newest if each)])
         # half of the margin is for what has to be shown, so that the service's edge of the window hides none
         shown_from = since - MARGIN / 2
         if self._list[2].window is not None:
@@ -164,8 +162,10 @@ class Scanner:
         # never less than 0: our own clock may have jumped, and no row of ours is to be hidden by that
         return max((0.0, *lags))
 
-    def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow]) -> list[Unclear]:
-        """The attempts with what is believed of their tags and seeds now."""
+    def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow], offset: float) -> list[Unclear]:
+        """The attempts with what is believed of their tags and seeds now. `offset` is what `offset()` says: a
+        thread that reads the ledger cannot ask.
+        """
         since = self.lane.machine.wall() - self.lane.provider.record_life
         echoes = {
             key: reader.echoes(self.lane.origin, key, since) for key in {one.key_hash for one in attempts}
@@ -175,17 +175,21 @@ class Scanner:
             task = reader.task(attempt.identity)
             assert task is not None
             belief = Beliefs.of(attempt.model, echoes[attempt.key_hash])
-            found.append(Unclear(attempt, task.name, task.request, belief, self.lane.provider, self.offset()))
+            found.append(Unclear(attempt, task.name, task.request, belief, self.lane.provider, offset))
         return found
 
-    def unresolved(self, reader: LedgerReader) -> list[Unclear]:
+    async def unresolved(self) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
+        offset = self.offset()
+        return await self.lane.commits.read(lambda reader: self._unresolved(reader, offset))
+
+    def _unresolved(self, reader: LedgerReader, offset: float) -> list[Unclear]:
         place = {"origin": self.lane.origin, "provider": self.lane.provider.name}
         found = [*reader.in_state(*MAYBE_LISTED, **place)]
         # neither absence nor a person's word proves that the first POST was not accepted
         planned = reader.in_state(TaskState.PLANNED, **place)
         found += [one for one in planned if one.resolution in TAKEN_FOR_ABSENT]
-        return self.unclear(reader, found)
+        return self.unclear(reader, found, offset)
 
     def offset(self) -> float:
         """Seconds that the service's clock is ahead of ours, at least."""

@@ -363,5 +363,5 @@ class Submission:
         # by the monotonic clock, for the wall clock may just have jumped (row 38)
         since, lane = anyio.current_time(), self.lane
         return await lane.commits.read(
-            lambda reader: paid_of(reader, self.attempt_id, lane.machine, since=since)
+            lambda reader: paid_of(reader, self.attempt_id, lane.machine, since, since=since)
         )

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
 
+import anyio
+
 from runner.errors import ExitCode, NothingSentError
 from runner.lane.costs import note_cost
 from runner.lane.paid import InDoubt, Paid, paid_of
@@ -271,7 +273,8 @@ class TaskLife:
     async def _read(self, attempt_id: str) -> Paid:
         """An attempt that the service has accepted, as the ledger has it now."""
         tools = self.session.tools
-        paid = await tools.commits.read(lambda reader: paid_of(reader, attempt_id, tools.machine))
+        now = anyio.current_time()
+        paid = await tools.commits.read(lambda reader: paid_of(reader, attempt_id, tools.machine, now))
         self.name, self._paid = paid.name, paid
         return paid
 

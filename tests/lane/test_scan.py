@@ -20,7 +20,7 @@ async def scan(lane: LaneBench, doubt: object) -> View:
     scanner = Scanner(lane.session.lane)
     attempt = lane.ledger.read.attempt(doubt.attempt_id)
     assert attempt is not None
-    return await scanner.look(scanner.unclear(lane.ledger.read, [attempt]))
+    return await scanner.look(scanner.unclear(lane.ledger.read, [attempt], scanner.offset()))
 
 
 async def test_a_scan_shows_what_is_ours_and_what_nobody_claims(

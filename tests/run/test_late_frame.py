@@ -140,7 +140,10 @@ async def test_its_life_is_over_by_the_slower_of_two_clocks(
         async with bench.order(ledger) as order:
             tools = order.tools
             (session,) = Crew([order]).jobs[0].work.sessions.values()
-            paid, clock = paid_of(ledger.read, attempt.id, tools.machine), session.lane.clock
+            paid, clock = (
+                paid_of(ledger.read, attempt.id, tools.machine, anyio.current_time()),
+                session.lane.clock,
+            )
             clock.hear(time.time() + theirs * MESH.url_life)
             paid = dataclasses.replace(
                 paid,
