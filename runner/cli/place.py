@@ -14,7 +14,7 @@ from runner.cli.options import ServiceOptions
 from runner.errors import NoProjectError, StateError, UsageError
 from runner.http.access import is_loopback, is_same_loopback, parse_origin
 from runner.job.load_project import readable_project_file
-from runner.ledger.open import open_reader
+from runner.ledger.open import is_shared, open_reader
 from runner.plan.words import TaskWords
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, every
@@ -175,7 +175,16 @@ def _as_known(place: Place) -> str:
     """
     try:
         reader = open_reader(place.project)
+<<<<<<< HEAD
     except (StateError, NoProjectError, OSError):  # none yet, or the next reader says what is wrong
+=======
+    except NoProjectError:  # nothing was written there yet, or the next reader says what is wrong
+        return place.origin
+    except (StateError, OSError):
+        # a server that is away for a moment knows the other name: nothing may be paid for under this one
+        if is_shared(place.project):
+            raise
+>>>>>>> main
         return place.origin
     with contextlib.closing(reader):
         known = [origin for row in reader.origins() for origin in parted(row)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import anyio
 
@@ -67,8 +68,7 @@ class Lookback:
     async def _find_all(self) -> list[AttemptRow]:
         if self.lane.provider.listing is None or self.lane.gate.is_closed:
             return []
-        offset = self.scanner.offset()
-        looked_for = await self.lane.commits.read(lambda reader: self._looked_for(reader, offset))
+        looked_for = await self.lane.commits.read(partial(self._looked_for, offset=self.scanner.offset()))
         if not looked_for:
             return []
         self.lane.gate.waiting(LOOKING, SCAN_SECONDS * TRIES, len(looked_for))
@@ -78,7 +78,9 @@ class Lookback:
             view = await self._look(part)
             if view is None:
                 continue
-            unresolved = await self.scanner.unresolved()
+            unresolved = await self.lane.commits.read(
+                partial(self.scanner.unresolved, offset=self.scanner.offset())
+            )
             for one in part:
                 doubt = doubts[one.attempt.id]
                 finding = self._finding_of(one, doubt, view, unresolved)

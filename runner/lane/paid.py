@@ -56,12 +56,11 @@ class InDoubt:
 
 
 def paid_of(
-    reader: LedgerReader, attempt_id: str, machine: Machine, now: float, *, since: float | None = None
+    reader: LedgerReader, attempt_id: str, machine: Machine, now: float, *, is_new: bool = False
 ) -> Paid:
     """An attempt that the service has accepted, and the facts that its result is fetched by.
 
-    `now` is the time of the event loop, which a thread that reads the ledger cannot ask. `since` is when this
-    session saw that, by the same clock; None for an attempt of an earlier one.
+    `now` is this session's monotonic clock, which has just seen the acceptance where it `is_new`.
     """
     attempt = reader.attempt(attempt_id)
     assert attempt is not None
@@ -76,13 +75,13 @@ def paid_of(
         output=task.output,
         remote_id=attempt.remote_id,
         key_hash=attempt.key_hash,
-        since=now - max(0.0, machine.wall() - accepted_at) if since is None else since,
+        since=now if is_new else now - max(0.0, machine.wall() - accepted_at),
         server_time=attempt.server_time,
         accepted_at=accepted_at,
         model=attempt.model,
         kind=Kind.of(attempt.origin, task.request),
         tag=attempt.tag,
-        is_taken_over=since is None,
+        is_taken_over=not is_new,
         is_done=attempt.state is TaskState.DONE,
         is_collecting=attempt.state is not TaskState.SUBMITTED,
         handle=attempt.handle,

@@ -6,8 +6,9 @@ Runs beside the other work. A service without a list leaves nothing to go by: he
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 
@@ -232,8 +233,7 @@ class Reconciler:
         cases = dict(self._cases)
         # what polls have just learned of tags and seeds counts
         await self.lane.commits.flush()
-        offset = self.scanner.offset()
-        unclear = await self.lane.commits.read(lambda reader: self._load(reader, cases, offset))
+        unclear = await self._read(cases)
         mine = [one for one in unclear if await self._is_open_to_evidence(one)]
         if not mine:
             return
@@ -250,7 +250,9 @@ class Reconciler:
                 trouble = error
                 continue
             pages += view.pages
-            unresolved = await self.scanner.unresolved()
+            unresolved = await self.lane.commits.read(
+                partial(self.scanner.unresolved, offset=self.scanner.offset())
+            )
             for finding, one in zip(match_rows(part, view.candidates, unresolved), part, strict=True):
                 await self._act(one, cases[one.attempt.id], finding, view, started)
         self._pages = max(1, pages)
@@ -258,9 +260,14 @@ class Reconciler:
         if trouble is not None:
             raise trouble
 
-    def _load(self, reader: LedgerReader, cases: Mapping[str, Case], offset: float) -> list[Unclear]:
-        attempts = [reader.attempt(attempt_id) for attempt_id in cases]
-        return self.scanner.unclear(reader, [attempt for attempt in attempts if attempt is not None], offset)
+    async def _read(self, cases: Iterable[str]) -> list[Unclear]:
+        known, offset = [*cases], self.scanner.offset()
+
+        def load(reader: LedgerReader) -> list[Unclear]:
+            attempts = [reader.attempt(attempt_id) for attempt_id in known]
+            return self.scanner.unclear(reader, [one for one in attempts if one is not None], offset)
+
+        return await self.lane.commits.read(load)
 
     async def _is_open_to_evidence(self, one: Unclear) -> bool:
         """Closes the cases that no scan can help, and says so."""
@@ -429,8 +436,7 @@ class Reconciler:
 
     async def _give_up(self, error: ProviderError | NoScanError) -> None:
         """The cases stay unclear; those whose records end soon are held."""
-        offset = self.scanner.offset()
-        unclear = await self.lane.commits.read(lambda reader: self._load(reader, self._cases, offset))
+        unclear = await self._read(self._cases)
         for one in unclear:
             attempt = one.attempt
             age = self.lane.clock.passed(attempt.server_time, attempt.intended_at)

@@ -110,18 +110,20 @@ class Scanner:
         Raises ProviderError and NoScanError.
         """
         begins = min(one.since for one in unclear)
-        oldest = self.lane.clock.earliest() - kept(self.lane.provider)
-        kinds = {(one.attempt.model, one.scope) for one in unclear}
-        newest = await self.lane.commits.read(
-            lambda reader: [reader.newest_accepted(*self._list, *kind) for kind in kinds]
-        )
-        since = min([begins, *(max(oldest, self._created_after(each)) for each in newest if each)])
+        oldest, offset = self.lane.clock.earliest() - kept(self.lane.provider), self.offset()
+
+        def window(reader: LedgerReader) -> float:
+            kinds = {(one.attempt.model, one.scope) for one in unclear}
+            found = (reader.newest_accepted(*self._list, *kind) for kind in kinds)
+            return min([begins, *(max(oldest, _created_after(each, offset)) for each in found if each)])
+
+        since = await self.lane.commits.read(window)
         # half of the margin is for what has to be shown, so that the service's edge of the window hides none
         shown_from = since - MARGIN / 2
         if self._list[2].window is not None:
             shown_from = max(shown_from, oldest)
         found = await self.lane.commits.read(lambda reader: reader.accepted_since(*self._list, shown_from))
-        accepted = [one for one in found if self._created_after(one) >= shown_from]
+        accepted = [one for one in found if _created_after(one, self.offset()) >= shown_from]
         listed = await self._read_list(since - MARGIN, unclear[0])
         rows = listed.rows
         ids = list(rows)
@@ -155,7 +157,7 @@ class Scanner:
         """Seconds by which the list's times lag behind the service's own clock, as rows of ours show."""
         shown = ((one, self._timed(rows[one.remote_id])) for one in accepted if one.remote_id in rows)
         lags = (
-            self._created_after(one) + SKEW - row.created_at
+            _created_after(one, self.offset()) + SKEW - row.created_at
             for one, row in shown
             if row.created_at is not None
         )
@@ -163,8 +165,9 @@ class Scanner:
         return max((0.0, *lags))
 
     def unclear(self, reader: LedgerReader, attempts: Sequence[AttemptRow], offset: float) -> list[Unclear]:
-        """The attempts with what is believed of their tags and seeds now. `offset` is what `offset()` says: a
-        thread that reads the ledger cannot ask.
+        """The attempts with what is believed of their tags and seeds now.
+
+        `offset` is `self.offset()`, which asks the event loop: a shared ledger is read in a worker thread.
         """
         since = self.lane.machine.wall() - self.lane.provider.record_life
         echoes = {
@@ -178,12 +181,8 @@ class Scanner:
             found.append(Unclear(attempt, task.name, task.request, belief, self.lane.provider, offset))
         return found
 
-    async def unresolved(self) -> list[Unclear]:
+    def unresolved(self, reader: LedgerReader, offset: float) -> list[Unclear]:
         """Every attempt that a row may belong to, also those that nobody waits for here."""
-        offset = self.offset()
-        return await self.lane.commits.read(lambda reader: self._unresolved(reader, offset))
-
-    def _unresolved(self, reader: LedgerReader, offset: float) -> list[Unclear]:
         place = {"origin": self.lane.origin, "provider": self.lane.provider.name}
         found = [*reader.in_state(*MAYBE_LISTED, **place)]
         # neither absence nor a person's word proves that the first POST was not accepted
@@ -194,9 +193,6 @@ class Scanner:
     def offset(self) -> float:
         """Seconds that the service's clock is ahead of ours, at least."""
         return self.lane.clock.earliest() - self.lane.machine.wall()
-
-    def _created_after(self, one: Accepted) -> float:
-        return created_after(one.server_time, one.intended_at, self.offset())
 
     def _notice(self, ours: Claimed, row: Generation) -> None:
         """A row of ours that shows another tag, seed or input than was sent ends the belief in them."""
@@ -360,3 +356,7 @@ _READERS: Mapping[ListKind, Callable[[GetPage, ListQuery, Listing], Awaitable[_L
     ListKind.CURSOR: read_by_cursor,
     ListKind.HISTORY: read_by_cursor,
 }
+
+
+def _created_after(one: Accepted, offset: float) -> float:
+    return created_after(one.server_time, one.intended_at, offset)

@@ -361,7 +361,7 @@ class Submission:
 
     async def _paid(self) -> Paid:
         # by the monotonic clock, for the wall clock may just have jumped (row 38)
-        since, lane = anyio.current_time(), self.lane
+        now, lane = anyio.current_time(), self.lane
         return await lane.commits.read(
-            lambda reader: paid_of(reader, self.attempt_id, lane.machine, since, since=since)
+            lambda reader: paid_of(reader, self.attempt_id, lane.machine, now, is_new=True)
         )

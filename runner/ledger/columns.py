@@ -30,7 +30,7 @@ def batches(items: Iterable[T]) -> Iterator[list[T]]:
 
 
 def marks(values: Sequence[object]) -> str:
-    """The marks of a batch, for IN. PostgreSQL takes no empty list, and nothing is equal to NULL."""
+    """The marks of a batch, for IN; an empty one is in no row."""
     return ",".join("?" * len(values)) or "NULL"
 
 

@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY
 from runner.sandbox.validation import DEFAULT_EXPIRY
+from tests.chaos.victim import Order
 from tests.support.command_process import environment
 from tests.support.oracle import Findings, judge
 from tests.support.process_bench import ProcessBench
@@ -92,14 +93,19 @@ class Nursery:
         self._parent.communicate()
 
     def start(self, line: Iterable[object], kill: Kill, log: Path) -> int:
-        """The pid of a new process; `wait` must follow. `log` gets what it says on stderr."""
+        """The pid of a new process; `wait` must follow. `log` gets what it says."""
+        return self.send(Order([*map(str, line)], str(log), kill.backend, kill.point, kill.nth))
+
+    def send(self, order: Order) -> int:
+        """The same, of any order."""
         assert self._parent.stdin is not None
-        order = [kill.backend, kill.point, kill.nth, str(log), *map(str, line)]
-        self._parent.stdin.write(json.dumps(order).encode() + b"\n")
+        self._parent.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
         return self._answer()
 
     def wait(self, pid: int, seconds: float) -> int:
-        """The exit status, negative for a signal. Kills the process after so many seconds."""
+        """The exit status, negative for a signal; -SIGSTOP says that it stands still, and `wait` must follow.
+        Kills the process after so many seconds.
+        """
         assert self._parent.stdout is not None
         if not select.select([self._parent.stdout], [], [], seconds)[0]:
             with contextlib.suppress(ProcessLookupError):

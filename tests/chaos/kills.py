@@ -1,4 +1,7 @@
-"""Many kills at random times and points: `scripts/chaos --kills N [--seed S]`. One summary line last."""
+"""Many kills at random times and points: `scripts/chaos --kills N [--seed S]`. One summary line last.
+
+With `--hosts`, faults of all kinds on hosts that share a ledger: `host_kills.py`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pathlib import Path
 from runner.project import init_project
 from runner.sandbox import SandboxConfig, SandboxServer
 from tests.chaos.episode import JOBS, Ended, Kill, Nursery, play
+from tests.chaos.host_kills import play_hosts
 from tests.chaos.victim import POINTS
 from tests.support.process_bench import ProcessBench
 
@@ -53,14 +57,21 @@ def _episode(seed: str) -> Ended:
 
 
 def main() -> int:
-    """Plays episodes until `--kills` processes have died; 1 on any violation."""
+    """Plays episodes until there were enough kills, or POSTs and faults; 1 on any violation."""
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=30, metavar="N", help="at least so many (default 30)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32), metavar="S")
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="at a time (default: one a core)"
     )
+    parser.add_argument("--hosts", action="store_true", help="on three hosts with one ledger in PostgreSQL")
+    parser.add_argument("--posts", type=int, default=100, metavar="N", help="with --hosts: accepted POSTs")
+    parser.add_argument(
+        "--faults", type=int, default=20, metavar="N", help="with --hosts: faults of all kinds"
+    )
     options = parser.parse_args()
+    if options.hosts:
+        return play_hosts(options.seed, options.posts, options.faults, options.jobs)
     ended: list[Ended] = []
     with ThreadPoolExecutor(options.jobs) as pool:
         while sum(one.killed for one in ended) < options.kills:

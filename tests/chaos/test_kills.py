@@ -62,6 +62,7 @@ def test_a_second_process_beside_a_running_one_sends_nothing(film: ProcessBench,
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.005)
     os.kill(first, signal.SIGSTOP)
+    assert nursery.wait(first, PATIENCE) == -signal.SIGSTOP
     second = film.call("run", file)
     assert second.returncode == ExitCode.TRY_AGAIN
     assert film.server.accepted == 2
