@@ -15,7 +15,7 @@ from runner.cli.place import here, leading_to, world_words, worlds
 from runner.errors import StateError, UsageError
 from runner.job.load_project import readable_project_file
 from runner.job.sources import JobCopy
-from runner.ledger.open import has_ledger, open_reader
+from runner.ledger.open import has_ledger, is_shared, open_reader
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow
 from runner.project import Project, find_project
@@ -123,7 +123,13 @@ def find_run(name: str, service: ServiceOptions) -> FoundRun:
         line = command(
             "run", shown_path(root / run.job_file), service=leading_to(run.origin, project, service)
         )
-        raise StateError(error.message, hint=line) from error
+        is_elsewhere = is_shared(project) and not RunFolder(project, run.id).path.exists()
+        said = (
+            f"run {run.id} was made on another machine, which has its folder"
+            if is_elsewhere
+            else error.message
+        )
+        raise StateError(said, hint=line) from error
     return FoundRun(run, project, leading_to(run.origin, project, service), root / run.job_file, copy)
 
 

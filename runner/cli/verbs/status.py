@@ -24,7 +24,7 @@ from runner.cli.options import (
     run_argument,
     service_options,
 )
-from runner.cli.place import named, world_words
+from runner.cli.place import here, named, world_words
 from runner.cli.run_state import RunState, run_state, seconds_since_last_event
 from runner.cli.runs import FoundRun, find_folder, find_run, reading
 from runner.cli.task_list import CONFLICT, Row, chosen_tasks, counts_words, listed_word, painted, write_rows
@@ -100,6 +100,7 @@ def status(
             began=found.run.started_at,
         )
     except (StateError, JobError) as error:
+        _tell_leases(here(service), output_format)
         _show_what_is_left(run_name, service, error, only, output_format, is_failed=failed)
         return
     tasks = tuple(chosen_tasks(plan, only, found.project))
@@ -140,6 +141,15 @@ def status(
             found.service,
             is_pick_awaited=bool(waits),
         )
+
+
+def _tell_leases(project: Project, output_format: str) -> None:
+    """Who drives what of a shared ledger, also where the run that is asked for cannot be shown."""
+    if output_format == "text" and is_shared(project):
+        with reading(project) as ledger:
+            for row in ledger.leases() if ledger is not None else []:
+                if not row.is_free:
+                    console.note(row.words)
 
 
 def _leases(run: RunRow, ledger: LedgerReader | None) -> list[LeaseRow]:
