@@ -175,16 +175,12 @@ def _as_known(place: Place) -> str:
     """
     try:
         reader = open_reader(place.project)
-<<<<<<< HEAD
-    except (StateError, NoProjectError, OSError):  # none yet, or the next reader says what is wrong
-=======
     except NoProjectError:  # nothing was written there yet, or the next reader says what is wrong
         return place.origin
     except (StateError, OSError):
         # a server that is away for a moment knows the other name: nothing may be paid for under this one
         if is_shared(place.project):
             raise
->>>>>>> main
         return place.origin
     with contextlib.closing(reader):
         known = [origin for row in reader.origins() for origin in parted(row)]
