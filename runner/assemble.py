@@ -16,22 +16,27 @@ import anyio
 
 from runner.errors import CallsheetError, KeyRefusedError, UsageError
 from runner.http.access import NO_KEY, Access, ApiKey, is_loopback
-from runner.http.route import find_route
+from runner.http.route import Route, find_route
 from runner.http.transport import tls_context
+from runner.job.load_project import readable_project_file
 from runner.job.model import WebhookPolicy
 from runner.json_value import JsonValue
 from runner.lane.commits import Commits
 from runner.lane.lane import LaneTools
 from runner.lane.lease import Leases
 from runner.lane.machine import Machine
+from runner.lane.uploads import ObjectUploads
 from runner.ledger.leases import LaneKey
 from runner.ledger.ledger import Ledger
+from runner.objects.address import ObjectAddress
+from runner.objects.store import ObjectStore, Stores
 from runner.project import Project
 from runner.providers import BUILT_IN, connect
 from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
+from runner.run.archive import Archive
 from runner.run.finish import RunResult
 from runner.run.prepare import Prepared
 from runner.run.run import Order, collect_all, run_jobs
@@ -109,18 +114,32 @@ def open_tools(
     """
     machine, limits = machine or Machine(), limits or RequestLimits()
     route = find_route(os.environ, trust_env=trust_env)
-    files = LocalFiles(project.base)
+    files, commits = LocalFiles(project.base), Commits(ledger, machine.threads)
     return Tools(
         project=project,
-        commits=Commits(ledger, machine.threads),
+        commits=commits,
         machine=machine,
         observe=observe,
         fetch=Downloader(files, tls_context(route.certificates), route),
         files=files,
         redactor=Redactor([*(key.value for key in keys), *route.secrets]),
         limits=limits.downloads,
+        stores=Stores(route),
+        archive=_archive(project, commits, files, machine, route),
+        has_uploads=bool(readable_project_file(project.root).uploads),
         leases=None if ledger.leases is None else Leases(ledger, machine),
     )
+
+
+def _archive(
+    project: Project, commits: Commits, files: LocalFiles, machine: Machine, route: Route
+) -> Archive | None:
+    """Raises UsageError where the project names a store that cannot be used here, before anything is paid."""
+    named = "" if project.is_rehearsal else readable_project_file(project.root).store
+    if not named:
+        return None
+    store = ObjectStore.open(ObjectAddress.parse(named), route)
+    return Archive(store, commits, files, machine.wall, lambda _name, _fields: None, machine.random)
 
 
 @contextlib.asynccontextmanager
@@ -157,7 +176,14 @@ async def open_lane(
             rate=None if place.project.is_rehearsal else place.account.rate,
             labels=place.account.labels,
             lease=lease,
+            uploads=_uploads(place.project, route),
         )
+
+
+def _uploads(project: Project, route: Route) -> ObjectUploads | None:
+    """Raises UsageError where the project names a place for inputs that cannot be used here."""
+    named = "" if project.is_rehearsal else readable_project_file(project.root).uploads
+    return ObjectUploads(ObjectStore.open(ObjectAddress.parse(named), route)) if named else None
 
 
 @contextlib.asynccontextmanager

@@ -36,6 +36,8 @@ What one module tells another; each is caught before it reaches a person:
     ├── BrokenOffError                  http       no whole answer came
     ├── TunnelError                 http       a proxy that opened no tunnel
     ├── GuardedError                http       a paid POST that this machine's lease does not cover
+    ├── ObjectError                 objects    a store that did not do what was asked
+    ├── _ExistsError                objects    an object that is there already
     ├── LeftOutError                providers  a published model or price that cannot be used
     ├── ProviderError                   providers  a free request that failed
     │   └── StillLimitedError           lane       nothing but 429 for as long as we wait
@@ -48,6 +50,7 @@ What one module tells another; each is caught before it reaches a person:
     ├── GoneError                       run        a paid task that the service has no more
     ├── ResultLostError                 cli        standard output does not take what is written
     └── ValueError
+        ├── AddressError                objects    not the address of an object
         └── NotMediaError               media      bytes that are not a whole video or picture
             └── UnprovenError           media      a video, of which nothing shows whether it is whole
 """

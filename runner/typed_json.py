@@ -27,7 +27,11 @@ def members(value: object) -> dict[str, Any]:
         return dict(value)
     kind: Any = type(value)
     names, values = _fields(kind)
-    return dict(zip(names, values(value), strict=True))
+    found = dict(zip(names, values(value), strict=True))
+    for name in _left_out(kind):
+        if not found[name]:
+            del found[name]
+    return found
 
 
 def read(kind: type[T], value: object) -> T:
@@ -56,6 +60,15 @@ def _changed(value: Any, change: Callable[[str], str]) -> Any:
         kind: Any = type(value)
         return kind(**{name: _changed(part, change) for name, part in members(value).items()})
     return value
+
+
+WHERE_SET = {"where_set": True}
+"""The metadata of a field that is not written where it is empty."""
+
+
+@functools.cache
+def _left_out(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if WHERE_SET.items() <= field.metadata.items())
 
 
 @functools.cache

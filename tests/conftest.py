@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.support.clips import make_clip
 from tests.support.job_bench import JobBench
 from tests.support.postgres import Cluster, shared_cluster
 from tests.support.run_bench import RunBench
+from tests.support.s3 import S3, moto_server, proxied
 
 # One commit has one verdict, on machines of any speed; `--hypothesis-profile explore` looks further.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,6 +44,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
         "GETIMG_AI_BASE_URL",
         "FAL_KEY",
         "FAL_BASE_URL",
+        *(name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "AZURE_"))),
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(Path(tmp_path_factory.getbasetemp()) / "home"))
@@ -69,6 +72,22 @@ def _encode(picture: Picture) -> bytes:
 def clip() -> bytes:
     """An MP4 of about 30 kB, index first, with sound."""
     return make_clip(sound=True)
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[int]:
+    """The port of an S3 server."""
+    with moto_server() as port:
+        yield port
+
+
+@pytest.fixture
+def s3(moto: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """That server behind a proxy of this test's own, which the environment leads to."""
+    with proxied(moto) as found:
+        for name, value in found.environment().items():
+            monkeypatch.setenv(name, value)
+        yield found
 
 
 @pytest.fixture(scope="session")

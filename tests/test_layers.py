@@ -20,7 +20,7 @@ RANKS = {
             "errors json_value money plain_file plural resources slug spelling times typed_json",
             "durable redact",
             "project http",
-            "providers media",
+            "objects providers media",
             "work",
             "job",
             "plan",

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from runner.cli.common_options import common
 from runner.cli.options import JobOptions, ServiceOptions
-from runner.cli.place import choose_places
-from runner.errors import JobError, NoProjectError, Problem
+from runner.cli.place import choose_places, world_of
+from runner.errors import CallsheetError, JobError, NoProjectError, Problem
 from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.mend import Check, mended
@@ -66,7 +66,10 @@ def load(
     """
     project = project or find_project(file, root=common().root)
     allowed = frozenset(options.allow_env)
-    reading = LoadOptions(os.environ, allowed, options.trust_job, provider)
+    is_rehearsal = False
+    with contextlib.suppress(CallsheetError):  # told once the job is read
+        is_rehearsal = world_of(project, service).is_rehearsal
+    reading = LoadOptions(os.environ, allowed, options.trust_job, provider, is_rehearsal=is_rehearsal)
     with showing_lines(file if copy is None else copy, check_copy(file, project.root, reading, copy)):
         job = load_job(file, root=project.root, options=reading, copy=copy)
     own_base_url = job.base_url if options.trust_job else None

@@ -53,6 +53,8 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
         "diff": Verb("diff", "Show what changed from one run to another."),
         "spend": Verb("spend", "Show what was spent, and what may have been."),
         "budget": Verb("budget", "Show what is left of each of the project's budgets."),
+        "archive": Verb("archive", "Put finished files into the project's store."),
+        "fetch": Verb("archive", "Bring files back from the store."),
         "prune": Verb("prune", "List or remove old files, never a row of the ledger."),
     },
     "When something is wrong": {

@@ -46,13 +46,20 @@ Now = Callable[[ManifestFile], ManifestFile | None]
 """Gives a file with its path of today; None where it is nowhere."""
 
 
+Stored = Callable[[Sequence[ManifestFile]], Mapping[str, str]]
+"""Gives, by digest, the address of the copy of each file that lies in a store."""
+
+
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video of a run; `is_lost` where its path has another file by now, and it is nowhere else."""
+    """A video of a run; `is_lost` where its path has another file by now, and it is nowhere else. `fetch` is
+    the command that brings it back from a store; empty where none has it.
+    """
 
     path: str
     sha256: str
     is_lost: bool = False
+    fetch: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,7 @@ class _Builder:
     end: int
     picks: Mapping[str, Sequence[JsonValue] | None]
     now: Now
+    stored: Stored
     drawn: list[_Drawn] = field(default_factory=list)
     videos: list[Video] = field(default_factory=list)
     made: set[str] = field(default_factory=set)
@@ -127,7 +135,11 @@ class _Builder:
         if files:
             self.made.add(task.step)
         found = [(self.now(file), file) for file in files]
-        self.videos += [Video((now or file).path, file.sha256, now is None) for now, file in found]
+        stored, fetch = self.stored(files), self.commands.line("fetch", task.name)
+        self.videos += [
+            Video((now or file).path, file.sha256, now is None, fetch if file.sha256 in stored else "")
+            for now, file in found
+        ]
         videos = [_video(now or file, is_lost=now is None) for now, file in found]
         self.seconds += sum(file.media.duration or 0.0 for file in files)
         places = self.grid.places(known.cell, above)
@@ -203,10 +215,15 @@ class _Builder:
 
 
 def read_contact_sheet(
-    manifest: Path, job: JobCopy, *, root: Path, now: Now = lambda file: file
+    manifest: Path,
+    job: JobCopy,
+    *,
+    root: Path,
+    now: Now = lambda file: file,
+    stored: Stored = lambda _files: {},
 ) -> ContactSheet:
     """The sheet of the manifest at that path, of `job` as it was run; `now` gives each file with its path of
-    today. Raises StateError.
+    today, and `stored` tells which of them lie in a store. Raises StateError.
     """
     # what stands behind the tasks is needed for each of them
     whole = read_manifest(manifest)
@@ -220,7 +237,7 @@ def read_contact_sheet(
     commands = Commands(run.id, run.job_file, _option(origins, own))
     start, end = milliseconds(run.started_at), _end(run)
     picks = _pickable_steps(job, file=root / run.job_file, root=root)
-    builder = _Builder(commands, run.provider, start, end, picks, now)
+    builder = _Builder(commands, run.provider, start, end, picks, now, stored)
     for task in islice(read_tasks(manifest), MOST_TASKS):
         builder.add(task)
     return ContactSheet(

@@ -75,7 +75,9 @@ def make_report(
     with contextlib.suppress(StateError):  # without it the page offers no `pick` lines
         job = folder.job_copy()
     with whereabouts(project) as known:
-        sheet = read_contact_sheet(folder.manifest, job, root=project.root, now=known.now)
+        sheet = read_contact_sheet(
+            folder.manifest, job, root=project.root, now=known.now, stored=known.stored
+        )
     made = posters(project, sheet.videos, folder.manifest, patience=patience, tell=tell, workers=workers)
     page = render(sheet, made)
     with replace_file(folder.report) as file:
@@ -90,7 +92,8 @@ def render(sheet: ContactSheet, posters: Mapping[str, Poster]) -> str:
     style, scripts = _read("page.css"), "\n".join(_read(f"{name}.js") for name in _SCRIPTS)
     script = f"(() => {{\n'use strict';\n{scripts}}})();"
     missing = [path for path, poster in posters.items() if not poster.is_there]
-    data = {**data_of(sheet), "posters": _posters(sheet, posters), "missing": missing}
+    stored = {video.path: video.fetch for video in sheet.videos if video.fetch}
+    data = {**data_of(sheet), "posters": _posters(sheet, posters), "missing": missing, "stored": stored}
     page: str = _template().render(
         policy=_policy(style, script),
         style=Markup(style),  # noqa: S704  our own files

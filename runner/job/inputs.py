@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from runner.job.expressions import has_expression
 from runner.job.lost_inputs import did_you_mean_file, is_lfs_pointer
 from runner.job.merge import StepKeys
+from runner.job.object_inputs import ObjectInputs
 from runner.job.problems import Checked, InvalidValueError, ProblemError
 from runner.job.yaml.nodes import Location, Node, Scalar, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode
@@ -24,6 +25,7 @@ from runner.json_value import JsonValue
 from runner.media.boxes import NotMediaError
 from runner.media.images import measure
 from runner.media.video import probe
+from runner.objects.address import is_object
 from runner.providers.base import INPUT_SCHEME, KEY_SCHEME, InputFile
 from runner.providers.provider import Provider
 
@@ -87,10 +89,20 @@ def name_of_digest(value: JsonValue) -> str:
 class InputReader:
     """Reads each input of one job once. `directory` is the job file's; nothing outside `root` is read.
 
-    `most_bytes` of one file are those of `ServiceLimits.files`.
+    `most_bytes` of one file are those of `ServiceLimits.files`. `has_uploads`: the project has a place for
+    files that a service takes by their URL alone. `objects` are those in object storage.
     """
 
-    def __init__(self, root: Path, directory: Path, most_bytes: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        directory: Path,
+        most_bytes: Mapping[str, int],
+        *,
+        has_uploads: bool = False,
+        objects: ObjectInputs | None = None,
+    ) -> None:
+        self.has_uploads, self.objects = has_uploads, objects
         self._most_bytes = most_bytes
         self._root = root.resolve()
         self._directory = directory.resolve()
@@ -133,7 +145,7 @@ class InputReader:
         if "://" in text:
             scheme = text.split(":", 1)[0]
             raise InputError(
-                f"{_shown(scheme)}:// URLs are not supported", "use https, data, or a local file"
+                f"{_shown(scheme)}:// URLs are not supported", "use https, data, s3, gs, az, or a local file"
             )
         if not text.strip() or "\0" in text:
             raise InputError("empty; a file or URL is needed")
@@ -214,17 +226,23 @@ def resolve_url(
     text: str, kind: str, location: Location, *, provider: Provider, reader: InputReader
 ) -> InputFile | None:
     """The local file that an item of type `kind` names; None for a URL. Raises ProblemError."""
-    if refused := provider.dialect.refuse_url(text):
+    is_stored = is_object(text) and reader.objects is not None
+    if refused := provider.dialect.refuse_url("https://store.invalid/object" if is_stored else text):
         raise ProblemError(location.error(*refused))
     try:
+        if is_stored and reader.objects is not None:
+            reader.objects.check(text)
+            return None
         if is_remote(text):
             check_remote(text)
             return None
         if text.startswith(provider.dialect.address_schemes):
             return None
         file = reader.read(text, kind)
-    except InputError as error:
+    except InvalidValueError as error:
         raise ProblemError(error.at(location)) from None
+    if reader.has_uploads and provider.dialect.is_by_url(file):
+        return file
     if refused := provider.dialect.refuse_file(file):
         raise ProblemError(location.error(*refused))
     return file

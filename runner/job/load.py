@@ -19,6 +19,7 @@ from runner.job.load_lock import load_models_lock
 from runner.job.load_project import load_project_file
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
+from runner.job.object_inputs import OBJECTS, ObjectInputs, addresses_of
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
 from runner.job.project_file import ProjectFile
@@ -33,7 +34,7 @@ from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES
-from runner.project import PROJECT_FILE
+from runner.project import PROJECT_FILE, STATE_DIR
 from runner.providers.provider import Provider
 from runner.spelling import nearest
 
@@ -69,6 +70,8 @@ class LoadOptions:
     """Replaces the job's own, to see what the job would lose there."""
     is_trial: bool = False
     """Whether no input is read: the text is a copy that somebody may never write."""
+    is_rehearsal: bool = False
+    """Whether nothing is asked of object storage."""
 
 
 def load_job(
@@ -160,7 +163,13 @@ def _load(
         # without other errors the plan checks the inputs, with those of each cell
         if problems.errors and not options.is_trial:
             for each in providers:
-                reader = InputReader(root, file.parent, each.limits.files)
+                reader = InputReader(
+                    root,
+                    file.parent,
+                    each.limits.files,
+                    has_uploads=bool(project_file.uploads),
+                    objects=_object_inputs(root, project_file, options),
+                )
                 problems.gather(check_inputs(step_keys(document).values(), provider=each, reader=reader))
     return Job(
         name=name,
@@ -183,6 +192,16 @@ def _load(
         warnings=problems.warnings,
         accounts=accounts,
         project_file=project_file,
+        object_inputs=_object_inputs(root, project_file, options),
+    )
+
+
+def _object_inputs(root: Path, project_file: ProjectFile, options: LoadOptions) -> ObjectInputs:
+    return ObjectInputs(
+        None if options.trust_job else addresses_of(project_file.inputs),
+        root.resolve() / STATE_DIR / OBJECTS,
+        options.is_rehearsal or options.is_trial,
+        project_file.trust_env,
     )
 
 

@@ -20,6 +20,7 @@ from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Node, Scalar, entries_of, items_of, text_of
 from runner.job.yaml.source import MAX_BYTES, read
 from runner.money import Price
+from runner.objects.address import AddressError, ObjectAddress
 from runner.plain_file import read_plain
 from runner.project import PROJECT_FILE
 from runner.providers import every
@@ -27,6 +28,7 @@ from runner.providers.models import family_name
 from runner.spelling import did_you_mean
 
 _PROJECT_ID = re.compile(r"[0-9a-f]{8}")
+_LIKE_AN_ADDRESS = re.compile(r"(s3|gs|az)://[^/?#@\s]+(/[^?#\s]*)?\Z")
 _JOB_KEYS = ("models", "content", "steps", "matrix")
 
 
@@ -105,9 +107,12 @@ def _read(root: Path) -> tuple[bytes, ProjectFile, tuple[Problem, ...]]:
         trust_env=isinstance(trust_env, Scalar) and trust_env.value is True,
         notify=problems.gather(_notify(document.get("notify"))),
         ledger_variable=text_of(ledger.get("url_env") if isinstance(ledger, MappingNode) else None) or "",
-        store=(text_of(document.get("store")) or "").rstrip("/"),
+        store=problems.gather(_address(document.get("store"))),
         store_keep=problems.gather(_keep(keep, document.get("store"))),
-        uploads=(text_of(document.get("uploads")) or "").rstrip("/"),
+        uploads=problems.gather(_address(document.get("uploads"))),
+        inputs=tuple(
+            filter(None, (problems.gather(_address(each)) for each in items_of(document.get("inputs"))))
+        ),
     )
     return text, found, problems.errors
 
@@ -172,6 +177,19 @@ def _refuse_model(
     if near := did_you_mean(family_name(model), sorted(known)):
         hint = f"{near} A job's own `price:` takes any model"
         yield InvalidValueError(f"nothing is known of the model `{model}`", hint)
+
+
+def _address(node: Node | None) -> Checked[str]:
+    """The address of object storage as it is known from now on; empty for none, and for a wrong one."""
+    said = text_of(node)
+    if node is None or said is None:
+        return ""
+    try:
+        return str(ObjectAddress.parse(said))
+    except AddressError as error:
+        if _LIKE_AN_ADDRESS.match(said):  # the schema reports all else
+            yield node.location.error(str(error), "s3://BUCKET/PREFIX")
+        return ""
 
 
 def _keep(node: Node | None, store: Node | None) -> Checked[float | None]:

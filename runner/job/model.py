@@ -10,6 +10,7 @@ from pathlib import Path
 from runner.errors import Problem
 from runner.job.expressions import NEEDS, PREVIOUS, RUN, RUN_TIME, Condition
 from runner.job.models_lock import ModelsLock
+from runner.job.object_inputs import ObjectInputs
 from runner.job.paths import OutputTemplate
 from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
@@ -295,6 +296,8 @@ class Job:
     accounts: Mapping[str, Account] = field(default_factory=dict)
     project_file: ProjectFile = field(default_factory=ProjectFile)
     models_lock: ModelsLock = field(default_factory=ModelsLock)
+    object_inputs: ObjectInputs | None = None
+    """None where it was not loaded from a file."""
 
     @property
     def text(self) -> bytes:

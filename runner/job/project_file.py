@@ -80,7 +80,8 @@ class ProjectFile:
     `accounts` are those that the file names, and `budgets` stand in the order of the file. `prices` are by
     model id or family, as they are written. `ledger_variable` holds the URL of a shared ledger; empty for one
     of this project alone. `store` and `uploads` are URLs of object storage; empty for none. `store_keep` is
-    in seconds, None for ever.
+    in seconds, None for ever. Below
+    `inputs`, which are URLs too, jobs may name objects.
     """
 
     project: str = ""
@@ -94,6 +95,7 @@ class ProjectFile:
     store: str = ""
     store_keep: float | None = None
     uploads: str = ""
+    inputs: tuple[str, ...] = ()
 
     def account(self, name: str) -> Account | None:
         """The account of this name: one that the file names, else a provider's own; None for neither."""

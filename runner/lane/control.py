@@ -48,6 +48,8 @@ class Control:
     """The conditions that only kept something from being submitted, with their reasons."""
     when_stopped: list[Callable[[], None]] = field(default_factory=list)
     """Called once, when submitting stops."""
+    when_ended: list[Callable[[], None]] = field(default_factory=list)
+    """Called once, when all work of the job is told to end."""
     strangers: set[str] = field(default_factory=set)
     """Identities of tasks under way that are other jobs': their trouble is not this run's exit code."""
     _notes: list[str] = field(default_factory=list)
@@ -199,6 +201,8 @@ class Control:
         for scope in self._posts:
             scope.deadline = min(scope.deadline, deadline)
         self.work.cancel()
+        while self.when_ended:
+            self.when_ended.pop()()
 
     def leave(self, code: ExitCode) -> NoReturn:
         """Ends the process at once. That is safe: what a kill can interrupt is durable already."""

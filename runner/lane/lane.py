@@ -17,7 +17,7 @@ from runner.lane.gate import Gate
 from runner.lane.lease import FencedWrites, Lease
 from runner.lane.machine import Machine
 from runner.lane.pace import Breaker, InFlight, RequestPace, Retry
-from runner.lane.uploads import Uploads
+from runner.lane.uploads import ObjectUploads, Uploads
 from runner.providers.base import Client
 from runner.providers.provider import Provider
 
@@ -50,6 +50,8 @@ class LaneTools:
     rate: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     refusal: KeyRefusedError | None = None
+    uploads: ObjectUploads | None = None
+    """Where the project has a place for inputs; None where it has none, and in a rehearsal."""
     lease: Lease | None = None
 
 
@@ -76,7 +78,8 @@ class Lane:
         self.patience = policy.timeout
         rates = [rate for rate in (tools.rate, policy.rate) if rate is not None]
         self.clock = ServerClock(machine)
-        self.uploads = Uploads(tools.client, machine.random)
+        self.uploads = Uploads(tools.client.upload, machine.random)
+        self.object_uploads = tools.uploads
         self.requests = RequestPace(
             min(rates, default=None),
             patience=policy.timeout,

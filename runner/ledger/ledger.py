@@ -24,6 +24,7 @@ from runner.ledger.open import check_is_here, check_own_is_moved, shared_address
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     TAKEN_OVER,
+    ArchivedRow,
     AttemptRow,
     Echoed,
     Grounds,
@@ -395,6 +396,18 @@ class Ledger:
         """Notes published files; a path that another task had is this one's from now on."""
         for row in outputs:
             self._insert("outputs", members(row) | {"media": _dumps(row.media)})
+
+    def add_archived(self, row: ArchivedRow) -> None:
+        """Notes that a content lies complete in a store. It may be there already: another process put it."""
+        self._db.execute(
+            "INSERT INTO archived (sha256, store, key, bytes, archived_at) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (sha256, store) DO NOTHING",
+            (row.sha256, row.store, row.key, row.bytes, row.archived_at),
+        )
+
+    def forget_archived(self, row: ArchivedRow) -> None:
+        """What the row says turned out not to be so."""
+        self._db.execute("DELETE FROM archived WHERE sha256 = ? AND store = ?", (row.sha256, row.store))
 
     def _decision(self, identity: str, reason: Reason) -> int:
         """The number of the decision by which the next attempt at a task is made."""

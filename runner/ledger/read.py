@@ -13,9 +13,11 @@ from runner.ledger.engine import Value
 from runner.ledger.leases import LeaseRow, rows_of
 from runner.ledger.rows import (
     Accepted,
+    ArchivedRow,
     Attempted,
     AttemptRow,
     Claimed,
+    Content,
     Doubt,
     Echoes,
     HistoryRow,
@@ -48,6 +50,7 @@ _SELECT: Mapping[type, str] = {
     AttemptRow: f"SELECT {columns(AttemptRow)} FROM attempts",
     HistoryRow: f"SELECT {columns(HistoryRow)} FROM history",
     OutputRow: f"SELECT {columns(OutputRow)} FROM outputs",
+    ArchivedRow: f"SELECT {columns(ArchivedRow)} FROM archived",
 }
 
 _MAY_BE_LISTED = f"(state IN {sql_list(MAYBE_LISTED)} OR resolution IN {sql_list(TAKEN_FOR_ABSENT)})"
@@ -267,6 +270,41 @@ class LedgerReader(SpendReader):
             " AND attempt_id IN (SELECT id FROM attempts WHERE state = 'done') ORDER BY created_at, seq",
         )
 
+    def stored(self, files: Iterable[Content]) -> dict[str, ArchivedRow]:
+        """By digest, where these files lie complete in a store, by the newest row whose size agrees."""
+        sizes = {file.sha256: file.bytes for file in files}
+        found: dict[str, ArchivedRow] = {}
+        for digests in batches(sizes):
+            where = f"WHERE sha256 IN ({marks(digests)}) ORDER BY archived_at"
+            rows = self._rows(ArchivedRow, where, *digests)
+            found |= {row.sha256: row for row in rows if row.bytes == sizes[row.sha256]}
+        return found
+
+    def archived(self, store: str) -> list[ArchivedRow]:
+        """All that lies in a store."""
+        return self._rows(ArchivedRow, "WHERE store = ? ORDER BY sha256", store)
+
+    def unarchived(self, store: str) -> list[OutputRow]:
+        """The published files whose content does not lie in that store, the oldest first."""
+        return self._rows(
+            OutputRow,
+            "WHERE NOT EXISTS (SELECT 1 FROM archived"
+            " WHERE archived.sha256 = outputs.sha256 AND archived.store = ?)"
+            " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path) ORDER BY seq",
+            store,
+        )
+
+    def outputs_stored_before(self, store: str, before: float) -> list[OutputRow]:
+        """The published files whose content lies in that store since `before`, in Unix seconds."""
+        return self._rows(
+            OutputRow,
+            "WHERE EXISTS (SELECT 1 FROM archived WHERE archived.sha256 = outputs.sha256"
+            " AND archived.bytes = outputs.bytes AND archived.store = ? AND archived_at <= ?)"
+            " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path) ORDER BY seq",
+            store,
+            before,
+        )
+
     def every_request(self) -> Iterator[str]:
         """The request of each task, as JSON."""
         yield from (text for (text,) in self._db.execute("SELECT request FROM tasks"))
@@ -302,7 +340,7 @@ class LedgerReader(SpendReader):
     def published(self, identities: Sequence[str]) -> dict[str, list[Published]]:
         """The files of the newest attempt of each identity where that is done, the video first."""
         rows = self._db.execute(
-            "SELECT attempts.identity, kind, path, bytes, outputs.created_at FROM attempts"
+            "SELECT attempts.identity, kind, path, bytes, outputs.created_at, sha256 FROM attempts"
             f" JOIN outputs ON attempt_id = attempts.id WHERE attempts.seq IN {_newest(identities)}"
             " AND state = 'done' AND outputs.identity = attempts.identity"
             " AND outputs.seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"

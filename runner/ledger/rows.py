@@ -6,6 +6,7 @@ import enum
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
@@ -273,6 +274,7 @@ class Published:
     path: str
     bytes: int
     created_at: float
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +318,32 @@ class OutputRow:
     sha256: str
     media: MediaFacts
     created_at: float
+
+
+class Content(Protocol):
+    """Of a file what tells its content, whatever else is known of it."""
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedRow:
+    """A file that lies complete in `store`, as callsheet.yaml named it, under `key`."""
+
+    sha256: str
+    store: str
+    key: str
+    bytes: int
+    archived_at: float
+
+    @property
+    def address(self) -> str:
+        """`s3://studio-takes/callsheet/sha256/9f86d081....mp4`."""
+        return f"{self.store}/{self.key}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,20 +13,21 @@ from runner.job.choices import providers_of
 from runner.job.expressions import NEEDS, PREVIOUS, Scope
 from runner.job.inputs import FILES, InputError, InputReader, name_of_digest, name_of_key, resolve_url
 from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, ContentItem, Job, Reference, Step
-from runner.job.problems import Checked, ProblemError, require
+from runner.job.problems import Checked, InvalidValueError, ProblemError, require
 from runner.job.provider_checks import check_content, settable
 from runner.job.schema import check_field, check_request, takes_several
 from runner.job.seeds import SeedError, check_seed, derived_seed, sent_seed
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, Path
 from runner.json_value import JsonValue
+from runner.objects.address import is_object
 from runner.plan.cost import Estimate, estimate
 from runner.plan.matrix import Cell
 from runner.plan.names import cell_label, identifying_part, output_name, task_name
 from runner.plan.picks import Lineage
 from runner.plan.task import STEP_SCHEME, Task, Upstream, cells_of, task_identity
 from runner.providers.account import Account
-from runner.providers.base import InputFile
+from runner.providers.base import INPUT_SCHEME, InputFile
 from runner.providers.dialect import CannotSayError
 from runner.providers.provider import Provider
 from runner.slug import slug
@@ -99,7 +100,13 @@ class TaskBuilder:
         self._slug = slug(step.name)
         self._locations = {axis.name: axis.location for axis in step.axes}
         self._defaults = self._provider.defaults
-        self._reader = InputReader(job.root, job.directory, self._provider.limits.files)
+        self._reader = InputReader(
+            job.root,
+            job.directory,
+            self._provider.limits.files,
+            has_uploads=bool(job.project_file.uploads),
+            objects=job.object_inputs,
+        )
         self._written = fields_at(step, account)
         # by the name that is written, the service's own
         self._own_names = {name: self._provider.own_name(name) for name in self._provider.settable}
@@ -392,7 +399,10 @@ class TaskBuilder:
             payload = {key: upstream.reference(item.payload.output)}
         else:
             payload, file = self._payload(item.kind, item.payload, scope)
-            if isinstance(payload, dict) and (name := _name_of(item, scope, payload, file)):
+            name = _name_of(item, scope, payload, file) if isinstance(payload, dict) else ""
+            if isinstance(payload, dict) and not name and is_object(str(payload.get("url"))):
+                name = self._name_of_object(str(payload["url"]), item.payload.location)
+            if isinstance(payload, dict) and name:
                 address = _Address(name, str(payload["url"]), item.location)
                 payload = {"url": name}
         data: dict[str, JsonValue] = {"type": item.kind, item.kind: payload}
@@ -421,6 +431,14 @@ class TaskBuilder:
             return {"id": value}, None
         file = resolve_url(value, kind, location, provider=self._provider, reader=self._reader)
         return {"url": file.reference if file is not None else value}, file
+
+    def _name_of_object(self, url: str, location: Location) -> str:
+        """What stands for an object without a name of the job's. Raises ProblemError."""
+        assert self._reader.objects is not None
+        try:
+            return self._reader.objects.name(url)
+        except InvalidValueError as error:
+            raise ProblemError(error.at(location)) from None
 
     def _check_shape(
         self, request: Mapping[str, JsonValue], roles: tuple[JsonValue, ...], left_out: frozenset[int]
@@ -461,7 +479,8 @@ def _name_of(
         value = written.evaluate(scope) if written is not None else None
         if written is None or value is None:
             continue
-        if file is not None or str(payload.get("url"))[:8].casefold() != "https://":
+        url = str(payload.get("url"))
+        if file is not None or not (url[:8].casefold() == "https://" or is_object(url)):
             told = "only an https address needs a name: a file is known by its bytes"
             raise ProblemError(written.location.error(told, "delete this line"))
         try:
@@ -483,7 +502,10 @@ def _addresses(items: list[_Item]) -> dict[str, str]:
     """The addresses that are given by name. Raises ProblemError where two have one name."""
     found: dict[str, str] = {}
     for address in (item.address for item in items):
-        if address is not None and found.setdefault(address.name, address.url) != address.url:
+        if address is None or (is_object(address.url) and address.name.startswith(INPUT_SCHEME)):
+            # two objects may have one content
+            found |= {} if address is None else {address.name: address.url}
+        elif found.setdefault(address.name, address.url) != address.url:
             told = "another address has the same name"
             raise ProblemError(address.location.error(told, "give each its own"))
     return found

@@ -25,6 +25,7 @@ from runner.providers.account import Account
 from runner.providers.dialect import Asked, RequestPath
 from runner.providers.model_ids import has_unknown_vendor, id_that_was_meant
 from runner.providers.models import ModelFamily
+from runner.providers.provider import data_uri_size
 
 SEED_SWEEP = "seed-sweep"
 SEED_UNKNOWN = "seed-unknown"
@@ -69,8 +70,6 @@ OF_MODEL = frozenset(
 )
 """Rules whose findings hold for every cell of a model."""
 
-_DATA_URI_OVERHEAD = len("data:video/quicktime;base64,")
-
 
 class Linter:
     """Looks at the tasks of one step of a plan that one account pays for, in order; gives each finding once.
@@ -78,7 +77,7 @@ class Linter:
     `levels` are the job's own. `takes` is how many seeds the step sweeps over, for the hint.
     `variables` are the job's, by name, and `place` is where it stands. `sold` are the ids that the service
     was seen to sell, and `others` the accounts of the whole job, by name. `written` is the
-    step's `request`.
+    step's `request`. `has_uploads`: the project has a place for inputs.
     """
 
     def __init__(
@@ -92,8 +91,10 @@ class Linter:
         sold: Collection[str] = (),
         others: Mapping[str, Account] | None = None,
         written: Mapping[str, Value] | None = None,
+        has_uploads: bool = False,
     ) -> None:
         self._account = account
+        self._has_uploads = has_uploads
         self._provider = account.provider
         self._others = dict(others or {})
         self._written = dict(written or {})
@@ -247,14 +248,14 @@ class Linter:
     def _check_size(self, task: Task) -> Iterator[LintFinding]:
         """The body with its files as data URIs; base64 makes four bytes of three."""
         limits, path = self._provider.limits, (self._provider.dialect.items_field,)
-        files = {file.reference: file.size for file in task.inputs}
-        sizes = (files[url] for _, url in self._provider.dialect.urls(task.request) if url in files)
-        size = sum(4 * -(-each // 3) + _DATA_URI_OVERHEAD for each in sizes)
+        going = self._provider.by_address(task.request, task.inputs) if self._has_uploads else ()
+        files = {file.reference: data_uri_size(file) for file in task.inputs if file not in going}
+        size = sum(files[url] for _, url in self._provider.dialect.urls(task.request) if url in files)
         if size <= limits.large_body - 2 * MAX_BYTES:
             return  # what is not in a file stands in the job file, and that is smaller than this
         size += len(canonical_json(task.request))
         shown = f"the request is {size / 1e6:.1f} MB with its files"
-        hint = "give https URLs instead of local files, or smaller files"
+        hint = "give https URLs or smaller files, or name a place for `uploads:` in callsheet.yaml"
         if size > limits.body:
             yield LintFinding(BODY_SIZE, path, f"{shown}; the service takes {limits.body / 1e6:.3g} MB", hint)
         elif size > limits.large_body:

@@ -144,6 +144,7 @@ class _Walk:
                 sold=job.models_lock.ids(account.provider.name),
                 others=job.accounts,
                 written=step.spec.request,
+                has_uploads=bool(job.project_file.uploads),
             )
             for step in steps
             for account in job.accounts.values()

@@ -32,7 +32,8 @@ class InputFile:
     """A local file that a request carries: `size` in bytes, `path` absolute at planning time.
 
     `pixels` are the width and height of an image; None where they are not known. `trouble` is what is wrong
-    with it; empty where nothing is, or where nobody can tell.
+    with it; empty where nothing is, or where nobody can tell. `stored` is the address of its copy in object
+    storage; empty where none is known.
     """
 
     sha256: str
@@ -41,6 +42,7 @@ class InputFile:
     path: Path
     pixels: tuple[int, int] | None = None
     trouble: str = ""
+    stored: str = ""
 
     @property
     def reference(self) -> str:

@@ -244,6 +244,10 @@ class Dialect:
         """(what is wrong, what to do) with a local file that is not taken."""
         return None
 
+    def is_by_url(self, file: InputFile) -> bool:
+        """Whether a file of this kind is taken by its URL alone."""
+        return False
+
     def refuse_request(self, asked: Asked, family: ModelFamily) -> Iterator[Refusal]:
         """Refuses what the service takes of this family's models in no case, beyond the rules for models."""
         yield from ()

@@ -190,8 +190,10 @@ class Provider:
     `free_ends` are ends of a generation that cost nothing by the service's own word.
     `upload_paths` are where POSTs cost nothing, at any of its hosts; no submit goes there.
     `signs_callbacks`: a call that `Client.is_signed` does not know is no hint. `tells_costs`: the client can
-    be asked for the balance and for what was spent. `is_own_server`: it runs on a machine of the user's, who
-    knows its models; they honour seeds, and what they make costs nothing.
+    be asked for the balance and for what was spent. `longest_wait` is for how many seconds a task may wait
+    before its inputs are read, unless the request's `wait_field` says it; 0 where nobody knows.
+    `is_own_server`: it runs on a machine of the user's, who knows its models; they honour seeds, and what
+    they make costs nothing.
     """
 
     name: str
@@ -226,6 +228,8 @@ class Provider:
     upload_paths: frozenset[str] = frozenset()
     signs_callbacks: bool = False
     tells_costs: bool = False
+    longest_wait: float = 0.0
+    wait_field: str = ""
     is_own_server: bool = False
     free_ends: frozenset[GenerationStatus] = frozenset()
 
@@ -299,6 +303,33 @@ class Provider:
             return frozenset(RemoteFileKind)
         return frozenset({RemoteFileKind.VIDEO})
 
+    def input_life(self, request: Mapping[str, JsonValue]) -> float:
+        """For how many seconds from the submit on the address of an input has to work: for as long as a task
+        may wait before it begins, which is a record's life where nobody knows it.
+        """
+        asked = request.get(self.wait_field) if self.wait_field else None
+        least = self.longest_wait or self.record_life
+        return max(float(asked), least) if isinstance(asked, (int, float)) else least
+
+    def by_address(
+        self, request: Mapping[str, JsonValue], inputs: Sequence[InputFile]
+    ) -> tuple[InputFile, ...]:
+        """The local files that a service gets by an address, where there is a place for uploads: those that
+        it takes so alone, and the largest ones until the rest fits into a body.
+        """
+        if self.dialect.refuse_url("https://uploads.invalid/file") is not None:
+            return ()
+        files = {file.reference: file for file in inputs}
+        used = [files[url] for _, url in self.dialect.urls(request) if url in files]
+        going = {file.reference: file for file in used if self.dialect.is_by_url(file)}
+        room = self.limits.large_body - _REST_OF_BODY
+        staying = sorted((file for file in used if file.reference not in going), key=lambda file: file.size)
+        while staying and sum(map(data_uri_size, staying)) > room:
+            largest = staying[-1]
+            going[largest.reference] = largest
+            staying = [file for file in staying if file.reference != largest.reference]
+        return tuple(going.values())
+
     def body(
         self,
         request: Mapping[str, JsonValue],
@@ -343,6 +374,17 @@ class Provider:
             f"no API key for {self.name}: {' and '.join(names)} not set",
             hint=f"export {names[0]}=<your key>, or rehearse with --sandbox",
         )
+
+
+_REST_OF_BODY = 8 << 20
+"""Bytes of a body beside its files: what a job file may say, twice."""
+
+_DATA_URI_OVERHEAD = len("data:video/quicktime;base64,")
+
+
+def data_uri_size(file: InputFile) -> int:
+    """Bytes of a file as a data URI: base64 makes four of three."""
+    return 4 * -(-file.size // 3) + _DATA_URI_OVERHEAD
 
 
 def media_url(

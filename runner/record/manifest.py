@@ -20,7 +20,7 @@ from runner.ledger.rows import GitFacts
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
 from runner.providers.base import RemoteFileKind
-from runner.typed_json import members, read
+from runner.typed_json import WHERE_SET, members, read
 
 MANIFEST_VERSION = 1
 
@@ -164,13 +164,16 @@ class ManifestChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestFile:
-    """A published file; `path` is relative to the directory that holds runs/."""
+    """A published file; `path` is relative to the directory that holds runs/. `stored` is the address of its
+    copy in object storage; where there was none it is empty, and not written.
+    """
 
     kind: RemoteFileKind
     path: str
     bytes: int
     sha256: str
     media: MediaFacts
+    stored: str = field(default="", metadata=WHERE_SET)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

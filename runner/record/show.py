@@ -15,6 +15,7 @@ from runner.ledger.rows import (
     AttemptRow,
     Grounds,
     HistoryRow,
+    OutputRow,
     RunRow,
     SessionFacts,
     TaskRow,
@@ -171,6 +172,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
     observed = latest.generation if latest is not None else None
     echo = observed.echo if observed is not None else {}
     outputs = reader.outputs([task.identity]).get(task.identity, [])
+    stored = reader.stored(outputs)
     is_done = latest is not None and latest.state is TaskState.DONE
     shown = ShownTask(
         identity=task.identity,
@@ -199,14 +201,20 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
                 sha256=row.sha256,
                 media=row.media,
                 attempt=row.attempt_id,
-                # the bytes alone: no player is asked
-                stands=check_file(project.base, row, lambda _kind, _file: "")[0],
+                stands=_stands(project, row, is_stored=row.sha256 in stored),
+                stored=stored[row.sha256].address if row.sha256 in stored else "",
             )
             for row in outputs
         ),
         missing=missing_kinds(task.provider, task.request, latest, outputs) if is_done else (),
     )
     return with_texts(shown, printable)
+
+
+def _stands(project: Project, row: OutputRow, *, is_stored: bool) -> Finding:
+    # the bytes alone: no player is asked
+    found = check_file(project.base, row, lambda _kind, _file: "")[0]
+    return Finding.STORED if found is Finding.MISSING and is_stored else found
 
 
 def _inputs(

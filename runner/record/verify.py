@@ -31,6 +31,10 @@ class Finding(enum.StrEnum):
     """How a file stands against its record."""
 
     SAME = "same"
+    STORED = "stored"
+    """Not here, and in a store: by the ledger, or by the manifest where there is no ledger."""
+    LISTED = "listed"
+    """A store lists it with its size; it was not read."""
     MISSING = "missing"
     CHANGED = "changed"
     BROKEN = "broken"
@@ -51,7 +55,9 @@ class CheckedFile:
 
 @dataclass(frozen=True, slots=True)
 class FileToCheck:
-    """One file of a manifest's task, and the other paths at which the ledger has these bytes."""
+    """One file of a manifest's task, the other paths at which the ledger has these bytes, and the address of
+    its copy in a store.
+    """
 
     task: str
     kind: RemoteFileKind
@@ -59,6 +65,7 @@ class FileToCheck:
     bytes: int
     sha256: str
     elsewhere: tuple[str, ...] = ()
+    stored: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +77,26 @@ class Checks:
 
 
 def files_of(
-    task: ManifestTask, elsewhere: Mapping[str, Sequence[str]]
+    task: ManifestTask, elsewhere: Mapping[str, Sequence[str]], stored: Mapping[str, str]
 ) -> Iterator[FileToCheck | CheckedFile]:
-    """The files of a task to check, and what can be said without looking; `elsewhere` by digest."""
+    """The files of a task to check, and what can be said without looking; `elsewhere` and `stored`, which has
+    addresses, are by digest.
+    """
     if not task.outputs and task.state in (TaskState.DONE, TaskState.ABSENT):
         yield CheckedFile(task.name, "", Finding.MISSING, "done, and the manifest names no file")
     for kind in task.missing if task.outputs else ():
         yield CheckedFile(task.name, "", Finding.MISSING, f"the {kind} was asked for and never came")
     for file in task.outputs:
         others = tuple(path for path in elsewhere.get(file.sha256, ()) if path != file.path)
-        yield FileToCheck(task.name, file.kind, file.path, file.bytes, file.sha256, others)
+        address = stored.get(file.sha256, "")
+        yield FileToCheck(task.name, file.kind, file.path, file.bytes, file.sha256, others, address)
 
 
 def check(checks: Checks, file: FileToCheck | CheckedFile) -> CheckedFile:
     """Hashes and probes one file; a worker's function.
 
     One that is not at its path, or not as it was, is looked for: where the ledger has it, then among its
-    siblings.
+    siblings. One that is nowhere here may lie in a store: that is said, and not checked.
     """
     if isinstance(file, CheckedFile):
         return file
@@ -99,6 +109,8 @@ def check(checks: Checks, file: FileToCheck | CheckedFile) -> CheckedFile:
             if finding is Finding.SAME:
                 found = finding, f"kept at {path}"
                 break
+    if found[0] is Finding.MISSING and file.stored:
+        found = Finding.STORED, file.stored
     return CheckedFile(file.task, file.path, *found)
 
 

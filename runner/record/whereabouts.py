@@ -37,6 +37,14 @@ class Whereabouts:
         """The other paths at which the ledger has a file with these bytes."""
         return tuple(path for path in self.paths([file.sha256]).get(file.sha256, ()) if path != file.path)
 
+    def stored(self, files: Sequence[ManifestFile]) -> dict[str, str]:
+        """By digest, the address of each file's copy in object storage: by the ledger, or by the manifest
+        where there is no ledger.
+        """
+        if self.ledger is None:
+            return {file.sha256: file.stored for file in files if file.stored}
+        return {sha256: row.address for sha256, row in self.ledger.stored(files).items()}
+
     def now(self, file: ManifestFile) -> ManifestFile | None:
         """The file with its path of today; None where its path is another file's, and it is nowhere."""
         owner = self.ledger.owners([file.path]).get(file.path) if self.ledger is not None else None

@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar, cast
@@ -17,6 +17,7 @@ from runner.json_value import JsonValue
 from runner.ledger.columns import batches
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
+    ArchivedRow,
     AttemptRow,
     HistoryRow,
     OutputRow,
@@ -77,6 +78,8 @@ class TaskRows:
     history: Sequence[tuple[AttemptRow, HistoryRow]]
     outputs: Sequence[OutputRow]
     request: Mapping[str, JsonValue]
+    stored: Mapping[str, ArchivedRow] = field(default_factory=dict)
+    """By digest."""
 
     @property
     def latest(self) -> AttemptRow | None:
@@ -182,6 +185,7 @@ def _with_rows(tasks: Iterable[_Known], reader: LedgerReader) -> Iterable[tuple[
         histories = reader.histories_of(identities)
         outputs = reader.outputs(identities)
         requests = reader.requests(identities)
+        stored = reader.stored(row for rows in outputs.values() for row in rows)
         for task in batch:
             own = attempts.get(task.identity, [])
             rows = TaskRows(
@@ -189,6 +193,7 @@ def _with_rows(tasks: Iterable[_Known], reader: LedgerReader) -> Iterable[tuple[
                 history=[(attempt, row) for attempt in own for row in histories.get(attempt.id, ())],
                 outputs=outputs.get(task.identity, []),
                 request=requests.get(task.identity, task.request),
+                stored=stored,
             )
             yield task, rows
 
@@ -285,7 +290,7 @@ class _Recorder:
             history=tuple(self._change(attempt, row) for attempt, row in rows.history),
             echo={} if observed is None else self._sorted(observed.echo),
             usage={} if observed is None else self._sorted(observed.usage),
-            outputs=tuple(map(self._file, _files_of(task.output, rows.outputs))),
+            outputs=tuple(self._file(row, rows.stored) for row in _files_of(task.output, rows.outputs)),
             missing=missing_kinds(task.provider, rows.request, latest, rows.outputs) if is_over else (),
             error=error,
             estimate=ManifestEstimate(tokens=None, usd=None),
@@ -333,9 +338,15 @@ class _Recorder:
         status = None if row.status is None else self.redactor.foreign_text(row.status)
         return ManifestChange(at=iso_time(row.at), attempt=attempt.id, state=row.state, status=status)
 
-    def _file(self, row: OutputRow) -> ManifestFile:
-        media = with_texts(row.media, self.redactor.foreign_text)
-        return ManifestFile(kind=row.kind, path=row.path, bytes=row.bytes, sha256=row.sha256, media=media)
+    def _file(self, row: OutputRow, stored: Mapping[str, ArchivedRow]) -> ManifestFile:
+        return ManifestFile(
+            kind=row.kind,
+            path=row.path,
+            bytes=row.bytes,
+            sha256=row.sha256,
+            media=with_texts(row.media, self.redactor.foreign_text),
+            stored=stored[row.sha256].address if row.sha256 in stored else "",
+        )
 
     def _own(self, value: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
         return cast(Mapping[str, JsonValue], self.redactor.value(value))

@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.errors import NothingSentError
+from runner.errors import NothingSentError, UsageError
 from runner.http.verdicts import ProviderError
 from runner.job.expressions import LAST_FRAME, OUTPUT, TASK_ID
+from runner.job.object_inputs import OBJECTS, remembered
 from runner.json_value import JsonValue
 from runner.lane.submit import MadeBody
+from runner.lane.uploads import Uploads, rehearsed, signed
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.ledger.states import TaskState
+from runner.objects.address import ObjectAddress, is_object
+from runner.objects.store import ObjectError, ObjectTrouble
 from runner.plan.task import STEP_SCHEME, Task, Upstream
-from runner.providers.base import InputFile, RemoteFileKind
-from runner.run.session import Session
+from runner.providers.base import INPUT_SCHEME, InputFile, RemoteFileKind
+from runner.run.session import Session, Tools
 from runner.run.webhook import signed_by
 from runner.run.wholeness import is_whole
 from runner.store.inputs import InputStore
@@ -68,7 +72,8 @@ def _take(
             values[upstream.reference(name)] = attempt.remote_id
             continue
         rows = reader.outputs([upstream.identity]).get(upstream.identity, [])
-        file = _file(task, upstream, name, [row for row in rows if row.attempt_id == attempt.id], base)
+        own = [row for row in rows if row.attempt_id == attempt.id]
+        file = _file(task, upstream, name, own, reader, base)
         files.append(file)
         taken[name] = {"path": file.path.relative_to(base).as_posix(), "sha256": file.sha256}
         values[upstream.reference(name)] = file.reference
@@ -79,11 +84,16 @@ def _as_one(taken: list[dict[str, JsonValue]]) -> dict[str, JsonValue]:
     return taken[0] if len(taken) == 1 else {"tasks": [*taken]}
 
 
-def _file(task: Task, upstream: Upstream, name: str, rows: list[OutputRow], base: Path) -> InputFile:
+def _file(
+    task: Task, upstream: Upstream, name: str, rows: list[OutputRow], reader: LedgerReader, base: Path
+) -> InputFile:
     fitting = [row for row in rows if row.kind is _KINDS[name]]
+    stored = reader.stored(fitting)
     for row in fitting:
-        if is_whole(row, base):
-            return InputFile(row.sha256, _MEDIA_TYPES[name], row.bytes, base / row.path)
+        if row.sha256 in stored or is_whole(row, base):
+            address = stored[row.sha256].address if row.sha256 in stored else ""
+            media_type, path = _MEDIA_TYPES[name], base / row.path
+            return InputFile(row.sha256, media_type, row.bytes, path, stored=address)
     wanted = fitting[0].path if fitting else f"the {name} of step {upstream.step}"
     raise NothingSentError(
         f"{task.name}: {wanted} is not there, or not as it was, and this task begins with it",
@@ -107,7 +117,8 @@ async def put_inputs(session: Session, task: Task) -> None:
 
     Raises NothingSentError.
     """
-    if session.lane.provider.takes_uploads:
+    names_objects = any(map(is_object, task.addresses.values()))
+    if session.lane.provider.takes_uploads or session.tools.has_uploads or names_objects:
         await _addresses(session, await _resolved(session, task))
 
 
@@ -116,7 +127,7 @@ async def make_body(session: Session, task: Task, tag: int | None, attempt_id: s
     tools, provider = session.tools, session.lane.provider
     resolved = await _resolved(session, task)
     callback_url = tools.hints.callback_url(attempt_id, signed_by(session.lane)) if tools.hints else None
-    inputs = InputStore(tools.project.inputs_dir)
+    inputs = InputStore(tools.project.inputs_dir, tools.stores)
     make = functools.partial(
         provider.body,
         resolved.task.request,
@@ -141,19 +152,60 @@ async def _addresses(session: Session, resolved: Resolved) -> dict[str, str]:
     """The address of each reference in the request that is not sent as its bytes. Raises NothingSentError."""
     tools, task = session.tools, resolved.task
     found = dict(task.addresses)
-    if not session.lane.provider.takes_uploads:
-        return found
-    store = InputStore(tools.project.inputs_dir)
+    uploads, files = _uploads(session, task)
+    store = InputStore(tools.project.inputs_dir, tools.stores)
 
     async def read(file: InputFile) -> bytes:
         return await tools.machine.threads.run(store.read, file)
 
-    for file in task.inputs:
+    for reference, address in task.addresses.items():
+        if is_object(address):
+            found[reference] = await _address_of_object(session, task, reference, address)
+    for file in files:
         try:
-            found[file.reference] = await session.lane.uploads.url(file, read)
+            found[file.reference] = await uploads.url(file, read)
         except ProviderError as error:
             raise NothingSentError(
                 f"{task.name}: {file.path} cannot be uploaded: {error.message}; nothing was sent",
                 hint="`callsheet run` again: uploads cost nothing",
             ) from error
     return found
+
+
+def _uploads(session: Session, task: Task) -> tuple[Uploads, tuple[InputFile, ...]]:
+    """Where a task's files go before it is submitted, and which of them do."""
+    lane = session.lane
+    if lane.provider.takes_uploads:
+        return lane.uploads, task.inputs
+    life = lane.provider.input_life(task.request)
+    put = rehearsed if lane.object_uploads is None else functools.partial(lane.object_uploads.put, life)
+    files = lane.provider.by_address(task.request, task.inputs) if session.tools.has_uploads else ()
+    return Uploads(put, session.tools.machine.random, kept=0.0), files
+
+
+async def _address_of_object(session: Session, task: Task, reference: str, address: str) -> str:
+    """The address by which the service reads an object of the job's. Raises NothingSentError."""
+    tools = session.tools
+    if tools.project.is_rehearsal:
+        return f"https://uploads.invalid/{ObjectAddress.parse(address).key}"
+    life = session.lane.provider.input_life(task.request)
+    try:
+        return await tools.machine.threads.run(_signed_object, tools, reference, address, life)
+    except (ObjectError, ProviderError, UsageError) as error:
+        raise NothingSentError(
+            f"{task.name}: {address} cannot be given to the service: {error.message}; nothing was sent",
+            hint="`callsheet run` again, once that is mended",
+        ) from error
+
+
+def _signed_object(tools: Tools, reference: str, address: str, life: float) -> str:
+    at = ObjectAddress.parse(address)
+    store = tools.stores.of(at)
+    facts = store.facts(at.key)
+    if facts is None:
+        raise ObjectError(ObjectTrouble.MISSING, "there is no such object")
+    known = remembered(tools.project.state_dir / OBJECTS).get(address)
+    is_named = known is not None and reference == INPUT_SCHEME + known.sha256
+    if is_named and known is not None and known.etag != facts.etag:
+        raise ObjectError(ObjectTrouble.CHANGED, "it has changed since the job was planned")
+    return signed(store, at.key, life)

@@ -15,7 +15,7 @@ from runner.lane.paid import Paid
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.providers.base import Generation, RemoteFileKind
-from runner.run.relocate import keep_twin, make_way
+from runner.run.relocate import keep_stored, keep_twin, make_way
 from runner.run.session import Session
 from runner.run.wait import look_after_call
 from runner.run.watch import GoneError, LeftForLater, Watch
@@ -93,13 +93,14 @@ class Delivery:
         return self.session.lane.provider.wanted(requests.get(identity, {}))
 
     async def _whole(self) -> list[OutputRow]:
-        """The files of the attempt that stand as they were published."""
+        """The files of the attempt that stand as they were published, or lie in a store."""
         tools, paid = self.session.tools, self.paid
         rows = await tools.commits.read(lambda reader: reader.outputs([paid.identity]))
         own = [row for row in rows.get(paid.identity, []) if row.attempt_id == paid.attempt_id]
         if not own:
             return []
-        return await tools.machine.threads.run(whole_files, own, tools.files, tools.project.base)
+        stored = await tools.commits.read(lambda reader: reader.stored(own))
+        return await tools.machine.threads.run(whole_files, own, tools.files, tools.project.base, stored)
 
     async def _fetch_new(
         self,
@@ -125,6 +126,8 @@ class Delivery:
                     continue
                 await tools.commits.write(lambda ledger, row=row: ledger.add_outputs([row]))  # type: ignore[misc]
                 here[kind, ordinal] = row
+                if tools.archive is not None:
+                    tools.archive.add(row, tools.observe)
                 tools.observe(
                     "task.file",
                     {"task": paid.name, "identity": paid.identity, "path": row.path, "bytes": row.bytes},
@@ -208,6 +211,7 @@ class Delivery:
             if not version and not taken:
                 async with self.session.shared.moving:
                     await keep_twin(tools, paid.output, path, row)
+                    await keep_stored(tools, paid.output, path, row)
             return row
 
     def _own_origin(self) -> OwnOrigin | None:

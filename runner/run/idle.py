@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 
+from runner.job.load_project import readable_project_file
 from runner.json_value import JsonValue
 from runner.lane.under_way import is_quiet
 from runner.ledger.columns import batches
@@ -21,6 +22,8 @@ from runner.redact import Redactor
 from runner.run.finish import RunResult, begin, conclude, tell_beginning, tell_end
 from runner.run.prepare import Prepared
 from runner.run.progress import needs_of
+from runner.run.wholeness import here
+from runner.store.files import LocalFiles
 
 
 def is_idle(prepared: Prepared, reader: LedgerReader, now: float) -> bool:
@@ -37,6 +40,12 @@ def is_idle(prepared: Prepared, reader: LedgerReader, now: float) -> bool:
         return False
     needing = (task for task in tasks if task.upstreams)
     return not any(needs_of(batch, reader).frameless for batch in batches(needing))
+
+
+def is_all_archived(project: Project, reader: LedgerReader) -> bool:
+    """Whether nothing is here that the project's store should have and, by the ledger, has not."""
+    store = "" if project.is_rehearsal else readable_project_file(project.root).store
+    return not store or not here(reader.unarchived(store), LocalFiles(project.base))
 
 
 def conclude_idle(

@@ -20,7 +20,7 @@ from runner.plan.task import Task, Upstream
 from runner.providers.base import RemoteFileKind
 from runner.record.request import changes, differences
 from runner.redact import printable
-from runner.run.wholeness import is_untouched, is_whole
+from runner.run.wholeness import is_untouched, is_whole, stands
 from runner.store.files import LocalFiles, UnsafePathError
 from runner.store.versions import names_of_take
 
@@ -198,6 +198,7 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
         attempts = reader.latest([task.identity for task in others])
         needed = needs_of(others, reader)
         outputs = reader.outputs([task.identity for task in others])
+        stored = reader.stored(row for rows in outputs.values() for row in rows)
         owners = reader.owners([task.output for task in others])
         for task in batch:
             attempt = attempts.get(task.identity)
@@ -217,7 +218,8 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
                 why = _why_new(task, attempt, None if attempt else reader.task_at(task.output))
                 found = _new(task, attempt, folders, owners.get(task.output), reader, why)
             elif attempt.state is TaskState.DONE:
-                found = _done(task, attempt, outputs.get(task.identity, []), base, is_displaced=is_displaced)
+                rows = outputs.get(task.identity, [])
+                found = _done(task, attempt, rows, base, stored, is_displaced=is_displaced)
                 if found.state is TaskState.ABSENT and (hosts := _other_hosts(attempt.run_id, reader)):
                     why = f"made on {hosts}, and not here yet: fetched while the service has it"
                     found = replace(found, why=why)
@@ -237,16 +239,31 @@ def _other_hosts(run_id: str, reader: LedgerReader) -> str:
 
 def _in_place(tasks: Sequence[Task], reader: LedgerReader, base: Path) -> dict[str, str]:
     """Where the video is of each task that is done, has a file at its output, and has all of them as they
-    were published; by its identity. A job of 100,000 is mostly that, and `_done` takes five times as long.
+    were published, here or in a store; by its identity. A job of 100,000 is mostly that, and `_done` takes
+    five times as long.
     """
     outputs = {task.identity: task.output for task in tasks}
+    published = reader.published([*outputs])
+    gone = {row.path for rows in published.values() for row in rows if not is_untouched(row, base)}
+    stored = reader.stored(row for rows in published.values() for row in rows if row.path in gone)
     return {
         identity: rows[0].path
-        for identity, rows in reader.published([*outputs]).items()
+        for identity, rows in published.items()
         if rows[0].kind is RemoteFileKind.VIDEO
         and any(row.path == outputs[identity] for row in rows)
-        and all(is_untouched(row, base) for row in rows)
+        and all(row.path not in gone or row.sha256 in stored for row in rows)
     }
+
+
+def still_needed(tasks: Iterable[Task], reader: LedgerReader) -> frozenset[str]:
+    """The identities whose files a task that has not ended begins with."""
+    needed: set[str] = set()
+    for batch in batches(task for task in tasks if any(each.uses for each in task.upstreams)):
+        states = reader.states([task.identity for task in batch])
+        for task in batch:
+            if not states.get(task.identity, TaskState.PLANNED).is_terminal:
+                needed.update(each.identity for each in task.upstreams if each.uses)
+    return frozenset(needed)
 
 
 _NEVER = "never submitted"
@@ -285,11 +302,11 @@ def _edit(
     server, what stands there is kept as a version all the same.
     """
     before = None
-    if owner is not None and owner.identity != task.identity and os.path.lexists(base / task.output):
+    if owner is not None and owner.identity != task.identity and stands([owner], base, reader):
         before = reader.task(owner.identity)
     elif claim is not None and (rival := reader.task(claim)) is not None:
         names, rows = names_of_take(task.output), reader.outputs([claim]).get(claim, [])
-        has_take = any(names.fullmatch(row.path) and os.path.lexists(base / row.path) for row in rows)
+        has_take = stands([row for row in rows if names.fullmatch(row.path)], base, reader)
         before = rival if has_take or _is_on_its_way(rival, reader) else None
     if before is None or before.edition != task.edition:
         return None
@@ -307,10 +324,18 @@ def _is_on_its_way(task: TaskRow, reader: LedgerReader) -> bool:
 
 
 def _done(
-    task: Task, attempt: AttemptRow, outputs: list[OutputRow], base: Path, *, is_displaced: bool
+    task: Task,
+    attempt: AttemptRow,
+    outputs: list[OutputRow],
+    base: Path,
+    stored: Container[str],
+    *,
+    is_displaced: bool,
 ) -> Progress:
-    """Done where each file of the newest take is here, whole; a changed file counts as missing."""
-    here = [row for row in outputs if is_whole(row, base)]
+    """Done where each file of the newest take is whole, here or in a store (`stored` are digests); a changed
+    file counts as missing.
+    """
+    here = [row for row in outputs if row.sha256 in stored or is_whole(row, base)]
     wanted = {(row.kind, row.ordinal) for row in outputs if row.attempt_id == attempt.id}
     found = {(row.kind, row.ordinal) for row in here if row.attempt_id == attempt.id}
     at_path = any(row.path == task.output for row in here)

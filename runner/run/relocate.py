@@ -14,16 +14,18 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from runner.errors import ExitCode, StateError
+from runner.errors import ExitCode, StateError, UsageError
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow
 from runner.media.video import MediaFacts
+from runner.objects.store import ObjectError
 from runner.plan.task import Task
 from runner.providers.base import RemoteFileKind
 from runner.run.progress import Progress
 from runner.run.session import Session, Tools
-from runner.run.wholeness import is_whole, output_path
+from runner.run.wholeness import filed, is_whole, output_path
+from runner.store.archive import bring
 from runner.store.files import FileStore, digest, has_copy, place_copy, replace_by
 from runner.store.versions import names_of_take, version_of, version_path
 
@@ -74,6 +76,59 @@ async def keep_twin(tools: Tools, output: str, path: str, row: OutputRow) -> Non
         await make_way(tools, output, path, row.identity)
 
 
+async def bring_back(tools: Tools, row: OutputRow) -> None:
+    """Puts a file that lies in a store back at its path. Raises StateError."""
+    stored = await tools.commits.read(lambda reader: reader.stored([row]))
+    if row.sha256 not in stored:
+        raise StateError(f"{row.path}: is neither here nor in a store")
+    try:
+        address = stored[row.sha256].address
+        await tools.machine.threads.run(bring, tools.stores, address, filed(row), tools.files)
+    except (ObjectError, UsageError) as error:
+        raise StateError(f"{row.path}: cannot be fetched from its store: {error}") from error
+
+
+async def keep_stored(tools: Tools, output: str, path: str, row: OutputRow) -> None:
+    """Where the take of another request had `path` and lies in a store alone, it becomes a version too, by
+    its name in the ledger: or that would be gone with the row's.
+    """
+
+    def find(reader: LedgerReader) -> list[OutputRow]:
+        owner = reader.owners([path]).get(path)
+        if owner is None or owner.identity == row.identity or owner.sha256 == row.sha256:
+            return []
+        rows = reader.outputs([owner.identity])[owner.identity]
+        stored, names = reader.stored(rows), names_of_take(output)
+        return [each for each in rows if each.sha256 in stored and names.fullmatch(each.path)]
+
+    rows = await tools.commits.read(find)
+    for number in itertools.count(1) if rows else ():
+        versions = {each.path: version_path(each.path, number) for each in rows}
+        taken = await tools.commits.read(partial(_taken, paths=[*versions.values()]))
+        if await tools.machine.threads.run(_are_free, tools, rows, versions, taken):
+            kept = [replace(each, path=versions[each.path]) for each in rows]
+            await tools.commits.write(lambda ledger, kept=kept: ledger.add_outputs(kept))  # type: ignore[misc]
+            for each in rows:
+                told = {"identity": each.identity, "path": each.path, "to": versions[each.path]}
+                tools.observe("task.versioned", told)
+            return
+
+
+def _are_free(
+    tools: Tools,
+    rows: Sequence[OutputRow],
+    versions: Mapping[str, str],
+    taken: Mapping[str, tuple[str, str]],
+) -> bool:
+    """Whether these versions' names are free, or their own, for files that are not here."""
+    base = tools.project.base
+    names = ((each, versions[each.path]) for each in rows)
+    return all(
+        taken.get(name, _digest(each)) == _digest(each) and tools.files.stat(base / name) is None
+        for each, name in names
+    )
+
+
 async def put_in_place(session: Session, progress: Progress) -> None:
     """A take that is paid for goes where its task wants it, and is never bought again; what stands there is
     kept as a version where it is a take of another request.
@@ -118,8 +173,11 @@ async def _place(tools: Tools, progress: Progress, row: OutputRow, path: str) ->
         return
     task, base, run = progress.task, tools.project.base, tools.machine.threads.run
     source, target = base / row.path, base / path
+    if await run(tools.files.stat, source) is None:
+        await bring_back(tools, row)
     if await run(tools.files.stat, target) is None:
         await run(place_copy, tools.files, source, target)
+        await keep_stored(tools, task.output, path, row)
         return
     if await run(has_copy, tools.files, source, target):
         await keep_twin(tools, task.output, path, row)

@@ -221,9 +221,34 @@ class Crew:
     async def work(self) -> None:
         """Works on all jobs side by side."""
         await self.jobs[0].work.tools.commits.read(self.find_left)
-        async with self.at_work(), anyio.create_task_group() as jobs:
+        async with self.archiving(), self.at_work(), anyio.create_task_group() as jobs:
             for job in self.jobs:
                 jobs.start_soon(self.work_on, job)
+
+    @asynccontextmanager
+    async def archiving(self) -> AsyncIterator[None]:
+        """Beside what is done in here, and a while after it, files go into the project's store.
+
+        A signal ends that too, and so does the deadline of the process.
+        """
+        archive, order = self.jobs[0].order.tools.archive, self.jobs[0].order
+        if archive is None:
+            yield
+            return
+        archive.observe = self.jobs[0].work.tools.observe
+        controls = [job.work.control for job in self.jobs]
+
+        def cut() -> None:
+            if all(control.work.cancel_called for control in controls):
+                archive.cut()
+
+        async with archive.beside(order.deadline):
+            yield
+            for control in controls:
+                control.when_ended.append(cut)
+            cut()
+        for control in controls if archive.left() else ():
+            control.condition(ExitCode.TRY_AGAIN, archive.words())
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:

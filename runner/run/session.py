@@ -20,9 +20,11 @@ from runner.lane.pace import PrioritySlots
 from runner.lane.reconcile import Reconciler
 from runner.lane.scan import Scanner
 from runner.ledger.rows import AttemptRow
+from runner.objects.store import Stores
 from runner.project import Project
 from runner.record.events import Observer
 from runner.redact import Redactor
+from runner.run.archive import Archive
 from runner.run.wait import Durations
 from runner.run.webhook import Hints
 from runner.store.download import DownloadLimits, Fetch
@@ -43,6 +45,11 @@ class Tools:
     limits: DownloadLimits = field(default_factory=DownloadLimits)
     hints: Hints | None = None
     """Waits that a webhook may end early; None where nobody listens."""
+    stores: Stores = field(default_factory=Stores)
+    archive: Archive | None = None
+    """None where the project names no store, and in a rehearsal."""
+    has_uploads: bool = False
+    """The project names a place for inputs; a rehearsal puts nothing there."""
     leases: Leases | None = None
     """Those of this process where machines share the ledger."""
 

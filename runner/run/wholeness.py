@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
 from runner.errors import StateError
+from runner.ledger.read import LedgerReader
 from runner.ledger.rows import OutputRow, Published
 from runner.providers.base import Generation, RemoteFile, RemoteFileKind
+from runner.store.filed import Filed
 from runner.store.files import FileStore, digest
 
 
@@ -21,6 +24,27 @@ def is_untouched(row: Published, base: Path) -> bool:
     except OSError:
         return False
     return found.st_size == row.bytes and found.st_mtime <= row.created_at
+
+
+def filed(row: OutputRow) -> Filed:
+    """The file as the archive takes it."""
+    return Filed(row.path, row.sha256, row.bytes)
+
+
+def here(rows: Iterable[OutputRow], files: FileStore) -> list[OutputRow]:
+    """Those of which a file of that size stands here; none is read."""
+    found: list[OutputRow] = []
+    for row in rows:
+        with contextlib.suppress(OSError, StateError):
+            file = files.stat(files.root / row.path)
+            if file is not None and file.size == row.bytes:
+                found.append(row)
+    return found
+
+
+def stands(rows: Sequence[OutputRow], base: Path, reader: LedgerReader) -> bool:
+    """Whether something stands at the path of one of them, or its content lies in a store."""
+    return any(os.path.lexists(base / row.path) for row in rows) or bool(reader.stored(rows))
 
 
 def is_whole(row: OutputRow, base: Path) -> bool:
@@ -38,9 +62,13 @@ def is_whole(row: OutputRow, base: Path) -> bool:
         return False
 
 
-def whole_files(rows: Iterable[OutputRow], files: FileStore, base: Path) -> list[OutputRow]:
-    """The files that stand as they were published; each is read."""
-    return [row for row in rows if _has_its_bytes(row, files, base / row.path)]
+def whole_files(
+    rows: Iterable[OutputRow], files: FileStore, base: Path, stored: Container[str] = ()
+) -> list[OutputRow]:
+    """The files that stand as they were published, each of which is read, and those whose digest is in
+    `stored`.
+    """
+    return [row for row in rows if row.sha256 in stored or _has_its_bytes(row, files, base / row.path)]
 
 
 def _has_its_bytes(row: OutputRow, files: FileStore, path: Path) -> bool:

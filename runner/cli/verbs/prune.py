@@ -47,7 +47,7 @@ def prune(older: float, keep: str, yes: bool, wait: float, output_format: str) -
 
     The ledger and the runs' manifests stay as they are, so a task whose file is gone stays done: `run`
     buys nothing for it, and fetches it again while the service still has it. A file that was changed
-    since it was published is left.
+    since it was published is left, and so is every copy in a store: `fetch` brings it back.
 
     \b
     Examples:

@@ -19,6 +19,7 @@ from runner.cli.advice import tell_advice, trouble_lines
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
 from runner.cli.endings import Cost, report_after_runs, tell_nearing_expiry, tell_reasons
+from runner.cli.evicting import evict_old
 from runner.cli.fetching import fetch_first
 from runner.cli.humanize import shown_path
 from runner.cli.jobs import Loaded, load, showing_lines
@@ -63,9 +64,10 @@ from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor, json_text, printable
 from runner.run.finish import RunResult
-from runner.run.idle import conclude_idle, is_idle
+from runner.run.idle import conclude_idle, is_all_archived, is_idle
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Prepared, Resubmit, prepare_run
+from runner.run.progress import still_needed
 from runner.run.troubles import Trouble
 
 _MOST_FOLDERS = 5
@@ -170,6 +172,8 @@ class Finished:
     overdue: NearingExpiry | None
     left_edits: Edits | None = None
     """The edits that --accept-edits would have submitted."""
+    needed: frozenset[str] = frozenset()
+    """Identities whose files a later task of the job begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +296,10 @@ def _run_all(works: Sequence[Work], options: RunOptions) -> ExitCode:
     if options.output_format == "json":
         documents = ",\n".join(ending.lines)
         console.outcome(documents if len(works) == 1 else f"[{documents}]")
+    # after the contact sheet, which is made of them
+    for project in {run.project.base: run.project for _, run in finished}.values():
+        needed = frozenset[str]().union(*(run.needed for _, run in finished))
+        evict_old(project, needed, trust_env=options.service.trust_env)
     for outcome, run in finished:
         _advise(outcome, run, options, run_id=run.run_id if len(works) > 1 else "")
     _notify(outcomes, ending.code, works[0].loaded.place.project, options)
@@ -465,13 +473,14 @@ def _carry_out(
     results: dict[int, RunResult | CallsheetError] = {}
     at_work: list[int] = []
     for number, job in enumerate(jobs):
-        if not is_idle(job.prepared, ledger.read, time.time()):
+        project = job.loaded.place.project
+        if not (is_idle(job.prepared, ledger.read, time.time()) and is_all_archived(project, ledger.read)):
             at_work.append(number)
             continue
         try:
             results[number] = conclude_idle(
                 job.prepared,
-                job.loaded.place.project,
+                project,
                 ledger,
                 facts=facts[number],
                 observe=plain(job.shown).observe,
@@ -531,6 +540,7 @@ def _finished(job: Ready, result: RunResult, ledger: Ledger) -> Outcome:
         fetched=job.submits.done,
         overdue=nearing_expiry(ledger.read, time.time()),
         left_edits=prepared.left_edits if prepared.plan.job.run.on_edit is OnEdit.ASK else None,
+        needed=still_needed(prepared.plan.tasks, ledger.read),
     )
     file = prepared.plan.job.file
     return Outcome(file, result.exit_code, finished, is_rehearsal=project.is_rehearsal)

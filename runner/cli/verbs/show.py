@@ -187,6 +187,8 @@ def _card(task: ShownTask, by: str, project: Project) -> Iterator[str]:
         yield from _row("", _outcome_words(attempt))
     for file in task.files:
         yield from _row("file", f"{shown_path(project.base / file.path)}  {_STANDS[file.stands]}")
+        if file.stored:
+            yield from _row("", f"in the store: {file.stored}")
         yield from _row("", f"{file.bytes:,} bytes{_media_words(file.media)}")
         yield from _row("sha256", file.sha256)
     for kind in task.missing:
@@ -199,6 +201,7 @@ _STANDS = {
     Finding.SAME: "(here, unchanged)",
     Finding.CHANGED: click.style("(changed since)", fg="red"),
     Finding.MISSING: click.style("(gone)", fg="yellow"),
+    Finding.STORED: "(in the store, not here)",
 }
 
 _SINCE = {
@@ -296,7 +299,9 @@ def _again(task: ShownTask, project: Project, service: ServiceOptions) -> Iterat
             "the job file as it was run, beside its inputs",
         )
         job = copy
-    unchanged = {file.sha256 for file in task.files if file.stands is Finding.SAME}
+    if any(file.stands is Finding.STORED for file in task.files):
+        yield command("fetch", task.name), "brings it back from the store, free of charge at the service"
+    unchanged = {file.sha256 for file in task.files if file.stands in (Finding.SAME, Finding.STORED)}
     if any(file.sha256 not in unchanged for file in task.files):
         line = command("run", shown_path(job), "--only", task.name, *dated, service=service)
         yield line, "fetches the file again, free of charge, while the service has it"

@@ -49,6 +49,7 @@ function advised(frame) {
   const { task } = frame;
   if (task.advice) return task.advice;
   if (frame.video !== null && !isThere(frame)) {
+    if (inStore(frame)) return { text: 'The file lies in the store, not here. This brings it back:', command: inStore(frame) };
     return { text: 'The file was moved or deleted since. A run fetches it again, free of charge, while the service has it.', command: data.again };
   }
   return null;
@@ -67,7 +68,8 @@ function showDetails(frame) {
   if (task.attempts.length > 1) fact(list, 'Attempts', String(task.attempts.length), task.attempts.map(({ reason, state, cost }) => `${reason}: ${state}${cost ? `, ${usd(cost)}` : ''}`).join('; '));
   fact(list, 'Service id', task.remote ? make('span', { class: 'mono' }, task.remote) : null);
   const advice = advised(frame);
-  const word = frame.video !== null && !isThere(frame) ? `${task.state}, but its file is not here` : task.state;
+  const elsewhere = inStore(frame) ? `${task.state}, in the store` : `${task.state}, but its file is not here`;
+  const word = frame.video !== null && !isThere(frame) ? elsewhere : task.state;
   const parts = [
     make('button', { type: 'button', class: 'close', 'aria-label': 'Close' }, '✕'),
     make('h2', {}, make('bdi', {}, task.name), frame.take > 1 ? `, take ${frame.take}` : ''),

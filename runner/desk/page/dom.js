@@ -1,5 +1,7 @@
 const data = JSON.parse(document.getElementById('data').textContent);
 const missing = new Set(data.missing);
+const inStore = (frame) => (frame.video && data.stored[frame.video.path]) || '';
+const whereItIs = (frame) => (inStore(frame) ? 'in the store' : 'file is not here');
 const byId = (id) => document.getElementById(id);
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
 const wide = matchMedia('(min-width: 1180px)');

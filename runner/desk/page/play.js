@@ -62,7 +62,7 @@ function toggle(frame) {
   } else if (start(frame, true)) {
     say(`${frame.task.name} plays`);
   } else {
-    say(frame.video === null ? `${frame.task.name} is ${frame.task.state}: nothing to play` : `${frame.task.name}: its file is not here`);
+    say(frame.video === null ? `${frame.task.name} is ${frame.task.state}: nothing to play` : `${frame.task.name}: ${whereItIs(frame)}`);
   }
 }
 

@@ -27,7 +27,7 @@ function picture(frame) {
   }
   if (video !== null && !isThere(frame)) {
     box.classList.add('gone');
-    box.append(make('div', { class: 'tag' }, 'file is not here'));
+    box.append(make('div', { class: 'tag' }, whereItIs(frame)));
   }
   return box;
 }
@@ -72,7 +72,7 @@ function describe(frame) {
   const { task, tile: element, take } = frame;
   const marked = isMarked(frame);
   const words = [`${task.number ?? ''}`, task.name, take > 1 ? `take ${take}` : '', task.state,
-    frame.video && !isThere(frame) ? 'file is not here' : '', marked ? 'marked' : ''];
+    frame.video && !isThere(frame) ? whereItIs(frame) : '', marked ? 'marked' : ''];
   element.setAttribute('aria-label', words.filter(Boolean).join(', '));
   element.setAttribute('aria-selected', String(marked));
   element.classList.toggle('marked', marked);

@@ -42,6 +42,8 @@ ARK: Final = Provider(
     # a cancelled task's ends after 24 h, but nothing cancels here; a GET renews a result's URL
     record_life=7 * 86_400.0,
     url_life=24 * 3600.0,
+    longest_wait=172_800.0,
+    wait_field=TAG.field,
     not_in_identity=frozenset(
         {"callback_url", "priority", "safety_identifier", "service_tier", "execution_expires_after"}
     ),

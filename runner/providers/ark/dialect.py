@@ -52,9 +52,15 @@ class ArkDialect(Dialect):
         return None
 
     def refuse_file(self, file: InputFile) -> tuple[str, str] | None:
-        if file.media_type.startswith("video/"):
-            return _BY_URL, "put it where the service can fetch it: https://..."
+        if self.is_by_url(file):
+            return (
+                _BY_URL,
+                "put it where the service can fetch it: https://..., or name `uploads:` in callsheet.yaml",
+            )
         return None
+
+    def is_by_url(self, file: InputFile) -> bool:
+        return file.media_type.startswith("video/")
 
     def refuse_request(self, asked: Asked, family: ModelFamily) -> Iterator[Refusal]:
         own = dict(asked.own)

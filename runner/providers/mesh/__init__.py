@@ -38,6 +38,8 @@ MESH: Final = Provider(
     # the guide says "about 7 days"; a result's URL lives 24 h, and a GET renews it
     record_life=7 * 86_400.0,
     url_life=24 * 3600.0,
+    longest_wait=172_800.0,
+    wait_field=TAG.field,
     not_in_identity=frozenset(
         {"callback_url", "priority", "safety_identifier", "service_tier", "execution_expires_after"}
     ),

@@ -1,0 +1,221 @@
+"""`archive` and `fetch`: files on their way into the project's store, and back."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from runner.cli import console
+from runner.cli.common_options import common, common_options
+from runner.cli.completion import complete_task
+from runner.cli.evicting import evict_old
+from runner.cli.humanize import shown_path, size
+from runner.cli.options import deadline_option, output_format, wait_option
+from runner.cli.runs import reading
+from runner.errors import ExitCode, StateError, UsageError
+from runner.http.route import Route, find_route
+from runner.job.load_project import load_project_file
+from runner.json_value import JsonValue
+from runner.ledger.ledger import Ledger
+from runner.ledger.read import LedgerReader
+from runner.ledger.rows import ArchivedRow, OutputRow
+from runner.objects.address import ObjectAddress
+from runner.objects.store import ObjectError, ObjectStore, Stores
+from runner.plural import count
+from runner.project import Project, find_project
+from runner.redact import printable
+from runner.run.lock import locked_ledger, project_lock
+from runner.run.wholeness import filed
+from runner.spelling import did_you_mean
+from runner.store.archive import bring
+from runner.store.files import LocalFiles
+
+_trust_env_option = click.option(
+    "--trust-env",
+    is_flag=True,
+    help="Use the proxy and certificates of HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.",
+)
+
+
+@click.command()
+@click.option(
+    "--check",
+    is_flag=True,
+    help="First list the store, and forget what the ledger says is there and is not: it is archived again.",
+)
+@_trust_env_option
+@wait_option
+@deadline_option(None)
+@output_format("json")
+@common_options
+def archive(
+    check: bool, trust_env: bool, wait: float, deadline: float | None, output_format: str
+) -> ExitCode:
+    """Put finished files into the project's store: those that the runs have not put there yet.
+
+    The store is that of `store` in callsheet.yaml. Every `run` and `collect` archives by itself; this goes
+    on where one was killed, or where the store did not answer. What `store_keep` lets go is removed here.
+
+    \b
+    Examples:
+      callsheet archive
+      callsheet archive --check
+    """
+    project = find_project(Path(), root=common().root)
+    said = load_project_file(project.root)
+    if not said.store:
+        raise UsageError("callsheet.yaml names no store", hint="add `store: s3://BUCKET/PREFIX` to it")
+    route = find_route(os.environ, trust_env=trust_env or said.trust_env)
+    store = ObjectStore.open(ObjectAddress.parse(said.store), route)
+    with locked_ledger(project, wait=wait, tell=console.note) as ledger:
+        forgotten = _check(ledger, store) if check else []
+        put, put_bytes, left, words = _archive(project, ledger, store, deadline)
+    gone = evict_old(project, trust_env=trust_env)
+    code = ExitCode.TRY_AGAIN if left or (gone is not None and gone.trouble) else ExitCode.DONE
+    document: dict[str, JsonValue] = {
+        "store": said.store,
+        "archived": put,
+        "bytes": put_bytes,
+        "left": [printable(row.path) for row in left],
+        "forgotten": [row.key for row in forgotten],
+        "removed_here": 0 if gone is None else gone.files,
+        "error": printable(words) if left else None,
+    }
+    if console.for_programs(output_format, [document], document):
+        return code
+    for row in forgotten:
+        console.note(f"{row.address}: is not there any more")
+    console.summary(f"{said.store}: archived {count(put, 'file')}, {size(put_bytes)}")
+    if left:
+        console.error(printable(words))
+    return code
+
+
+def _archive(
+    project: Project, ledger: Ledger, store: ObjectStore, deadline: float | None
+) -> tuple[int, int, list[OutputRow], str]:
+    # imported here: the event loop takes 0.1 s
+    import anyio
+
+    from runner.lane.commits import Commits
+    from runner.lane.machine import Machine
+    from runner.run.archive import Archive
+
+    machine, told = Machine(), [0]
+
+    def observe(name: str, _fields: Mapping[str, object]) -> None:
+        if name == "archive.stored":
+            told[0] += 1
+            console.status(f"archive: {count(told[0], 'file')}")
+
+    commits = Commits(ledger, machine.threads)
+    work = Archive(store, commits, LocalFiles(project.base), machine.wall, observe, machine.random)
+
+    async def go() -> None:
+        async with work.beside(deadline):
+            pass
+
+    anyio.run(go)
+    return work.put, work.put_bytes, work.left(), work.words()
+
+
+def _check(ledger: Ledger, store: ObjectStore) -> list[ArchivedRow]:
+    """Forgets the rows of objects that are not there, or have another size."""
+    try:
+        sizes = dict(store.list("sha256"))
+    except ObjectError as error:
+        raise StateError(error.message, hint=error.hint) from error
+    wrong = [row for row in ledger.read.archived(str(store.address)) if sizes.get(row.key) != row.bytes]
+    with ledger.transaction():
+        for row in wrong:
+            ledger.forget_archived(row)
+    return wrong
+
+
+@click.command()
+@click.argument("what", metavar="TASK...", nargs=-1, required=True, shell_complete=complete_task)
+@_trust_env_option
+@wait_option
+@output_format("json", "jsonl")
+@common_options
+def fetch(what: tuple[str, ...], trust_env: bool, wait: float, output_format: str) -> ExitCode:
+    """Bring files back from the project's store, to the paths where they were.
+
+    Give a task's name or a file's path, with * and ?. Each file is checked against its digest, and nothing is
+    overwritten. `store_keep` counts from now on.
+
+    \b
+    Examples:
+      callsheet fetch spin-16x9-s3
+      callsheet fetch 'out/hero-*.mp4'
+    """
+    project = find_project(Path(), root=common().root)
+    said = load_project_file(project.root)
+    stores = Stores(_route(trust_env or said.trust_env))
+    rows: list[JsonValue] = []
+    code = ExitCode.DONE
+    fetched = fetched_bytes = 0
+    with project_lock(project, wait=wait, tell=console.note), reading(project) as ledger:
+        if ledger is None:
+            raise UsageError("nothing has been run for real here yet", hint="callsheet run JOB")
+        files = LocalFiles(project.base)
+        for row, address in _meant(ledger, project, what):
+            path, why = shown_path(project.base / row.path), ""
+            console.status(f"fetch: {path}")
+            try:
+                bring(stores, address, filed(row), files)
+                # as old as it was: a file that seems to be written since is read again by each run
+                os.utime(project.base / row.path, (time.time(), row.created_at))
+            except (ObjectError, StateError) as error:
+                code, why = ExitCode.TRY_AGAIN, str(error)
+                console.error(printable(f"{path}: {why}"))
+            else:
+                fetched, fetched_bytes = fetched + 1, fetched_bytes + row.bytes
+                if output_format == "text":
+                    console.result(path)
+            rows.append({"path": printable(row.path), "bytes": row.bytes, "error": printable(why) or None})
+    if not console.for_programs(output_format, rows, {"files": rows}):
+        console.summary(f"fetched {count(fetched, 'file')}, {size(fetched_bytes)}")
+    return code
+
+
+def _route(trust_env: bool) -> Route:
+    return find_route(os.environ, trust_env=trust_env)
+
+
+def _meant(ledger: LedgerReader, project: Project, what: Sequence[str]) -> Iterator[tuple[OutputRow, str]]:
+    """The files that are meant and not here, with the addresses of their copies. Raises UsageError for a word
+    that means none.
+    """
+    standing = ledger.standing_outputs()
+    stored = ledger.stored(standing)
+    names = {row.identity: "" for row in standing}
+    for identity in names:
+        task = ledger.task(identity)
+        names[identity] = task.name if task is not None else ""
+    chosen: dict[str, OutputRow] = {}
+    for word in what:
+        below = os.path.relpath(Path(word).expanduser().absolute(), project.base)
+        found = [
+            row
+            for row in standing
+            if any(fnmatch.fnmatchcase(row.path, each) for each in (word, below))
+            or fnmatch.fnmatchcase(names[row.identity], word)
+        ]
+        if not found:
+            near = did_you_mean(word, [*names.values()]) or "`callsheet status` lists the tasks of a run"
+            raise UsageError(f"{word}: not a task or a file that is known here", hint=near)
+        chosen |= {row.path: row for row in found}
+    files = LocalFiles(project.base)
+    for row in chosen.values():
+        if files.stat(project.base / row.path) is not None:
+            continue  # here already, or somebody's own by now
+        if row.sha256 in stored:
+            yield row, stored[row.sha256].address
+        else:
+            console.error(f"{shown_path(project.base / row.path)}: is neither here nor in a store")

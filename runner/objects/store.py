@@ -1,0 +1,397 @@
+"""One bucket, or a prefix in it: objects are created once, read, listed and signed for. Blocking.
+
+Everything goes through obstore, which is an extra and imported when a store is opened. What it raises is
+translated here, and nothing that it says is repeated where it could hold a credential.
+
+A key is that of a content, so an object is never replaced: a small one is put by the store's own conditional
+create, a large one by a multipart upload after a look, because obstore's multipart knows no condition. Two
+machines that put one content at once put the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import enum
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import urlsplit
+
+from runner.errors import UsageError
+from runner.http.access import is_loopback_host
+from runner.http.route import DIRECT, Route
+from runner.objects.address import SCHEMES, ObjectAddress
+from runner.redact import printable
+
+if TYPE_CHECKING:
+    from obstore import SignCapableStore
+    from obstore.store import ObjectStore as _Bucket
+
+PART = 8 << 20
+"""Bytes of a part. What is not larger is put whole, and then is in memory once."""
+
+_CHUNK = 1 << 20
+_PARTS_AT_ONCE = 4
+_RETRIES = 4
+_RETRY_SECONDS = 30.0
+_CONNECT_SECONDS = 5.0
+_SILENT_SECONDS = 30.0
+"""Without a byte from the store."""
+_REQUEST_SECONDS = 600.0
+"""For one request: a part, at 110 kbit a second."""
+
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, with AWS_REGION",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist", "InvalidBucketName")
+_NO_CREDENTIALS = ("169.254.", "metadata.google", "Missing credentials", "MissingAccountKey", "credentials")
+_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+_STATUS = re.compile(r"status code: (\d{3})")
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+
+
+Source = Callable[[], BinaryIO]
+"""Opens a content for reading from its beginning. Raises OSError."""
+
+
+class ObjectTrouble(enum.StrEnum):
+    """The kinds of trouble with a store, by what can be done about them."""
+
+    MISSING = "missing"
+    """There is no such object."""
+    OTHER_CONTENT = "other content"
+    """An object has that key, and not this content."""
+    CHANGED = "changed"
+    """What should be put has another content than its digest says."""
+    NO_BUCKET = "no bucket"
+    REFUSED = "refused"
+    """No credentials, or they may not do this."""
+    UNREACHABLE = "unreachable"
+    """No answer, or one that says to try again later."""
+    OTHER = "other"
+
+    @property
+    def is_of_store(self) -> bool:
+        """Whether every other object has the same trouble."""
+        return self in (ObjectTrouble.NO_BUCKET, ObjectTrouble.REFUSED, ObjectTrouble.UNREACHABLE)
+
+
+class ObjectError(Exception):
+    """A store did not do what was asked. `str()` is a sentence for a person, without any secret."""
+
+    def __init__(self, trouble: ObjectTrouble, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message}; hint: {hint}" if hint else message)
+        self.trouble = trouble
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Callable[..., ObjectError], tuple[object, ...]]:
+        return _error, (self.trouble, self.message, self.hint)  # it may come from another process
+
+
+def _error(trouble: ObjectTrouble, message: str, hint: str) -> ObjectError:
+    return ObjectError(trouble, message, hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """`etag` changes when the content does; empty where the store tells none."""
+
+    size: int
+    etag: str
+
+
+class ObjectStore:
+    """What lies below `address`. Keys are relative to it. Every method raises ObjectError."""
+
+    def __init__(self, address: ObjectAddress, bucket: _Bucket) -> None:
+        self.address = address
+        self._bucket = bucket
+
+    @classmethod
+    def open(
+        cls, address: ObjectAddress, route: Route = DIRECT, environment: Mapping[str, str] = os.environ
+    ) -> ObjectStore:
+        """With the credentials that the environment holds. No request is made.
+
+        Raises UsageError where the extra is missing or a setting in the environment cannot be used.
+        """
+        try:
+            # an extra, and only projects with a store need it
+            from obstore.store import from_url
+        except ImportError as error:
+            raise UsageError(
+                f"{address}: needs the extra `objects`", hint="pip install 'callsheet[objects]'"
+            ) from error
+        try:
+            bucket = from_url(
+                str(address),
+                client_options=_client_options(address, route, environment),
+                retry_config={
+                    "max_retries": _RETRIES,
+                    "retry_timeout": datetime.timedelta(seconds=_RETRY_SECONDS),
+                },
+            )
+        except Exception as error:  # obstore has no one base for them
+            name = SCHEMES[address.scheme]
+            raise UsageError(
+                f"{address}: {name} cannot be used with the environment's settings: {_first_line(error)}",
+                hint=f"set {_CREDENTIALS[address.scheme]}",
+            ) from error
+        return cls(address, bucket)
+
+    def create(self, key: str, source: Source, *, sha256: str, size: int) -> None:
+        """Puts a content under its key, unless it is there. `source` is checked against `sha256` on the way,
+        and so is what is there already.
+        """
+        if size > PART:
+            if self.facts(key) is None:
+                with self._told(key, is_put=True):
+                    self._bucket.put(
+                        key,
+                        _checked_chunks(source, sha256, size),
+                        chunk_size=PART,
+                        max_concurrency=_PARTS_AT_ONCE,
+                        attributes=_attributes(key),
+                    )
+                found = self.facts(key)
+                if found is None or found.size != size:
+                    raise self._has_other_content(key, "after it was put there")
+                return
+        else:
+            content = b"".join(_checked_chunks(source, sha256, size))
+            with contextlib.suppress(_ExistsError), self._told(key, is_put=True):
+                self._bucket.put(
+                    key, content, mode="create", use_multipart=False, attributes=_attributes(key)
+                )
+                return
+        self._check_is_there(key, source, sha256=sha256, size=size)
+
+    def facts(self, key: str) -> ObjectFacts | None:
+        """None where there is no such object."""
+        try:
+            with self._told(key):
+                found = self._bucket.head(key)
+        except ObjectError as error:
+            if error.trouble is ObjectTrouble.MISSING:
+                return None
+            raise
+        return ObjectFacts(found["size"], found["e_tag"] or "")
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The content, piece by piece."""
+        with self._told(key):
+            for chunk in self._bucket.get(key).stream(min_chunk_size=_CHUNK):
+                yield bytes(chunk)
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Key and size of each object below `prefix`."""
+        with self._told(prefix):
+            for page in self._bucket.list(prefix or None, chunk_size=1000):
+                for found in page:
+                    yield found["path"], found["size"]
+
+    def signed(self, key: str, seconds: float) -> str:
+        """A URL, which is a secret, by which anybody can read the object for so long."""
+        # an extra, as in `open`
+        from obstore import sign
+
+        with self._told(key):
+            bucket = cast("SignCapableStore", self._bucket)
+            return sign(bucket, "GET", key, datetime.timedelta(seconds=seconds))
+
+    def _check_is_there(self, key: str, source: Source, *, sha256: str, size: int) -> None:
+        """Raises where what is there is not this content. Its MD5 proves that where the store tells it, else
+        the object is read.
+        """
+        found = self.facts(key)
+        if found is None or found.size != size:
+            raise self._has_other_content(
+                key, f"its size is {found.size if found else 'unknown'}, not {size}"
+            )
+        told = _MD5.fullmatch(found.etag)
+        if told is not None:
+            md5 = hashlib.md5(usedforsecurity=False)
+            for chunk in _chunks(source):
+                md5.update(chunk)
+            if md5.hexdigest() == told[1]:
+                return
+        # a kill between the put and its row, or a store whose etag is no MD5: rare, so it is read
+        content = hashlib.sha256()
+        for chunk in self.read(key):
+            content.update(chunk)
+        if content.hexdigest() != sha256:
+            raise self._has_other_content(key, "its sha256 is another")
+
+    def _has_other_content(self, key: str, why: str) -> ObjectError:
+        at = self.address.child(key)
+        return ObjectError(
+            ObjectTrouble.OTHER_CONTENT,
+            f"{at}: there is an object with other content: {why}; it was left as it is",
+            hint="see who put it there; once it is gone, `callsheet archive` puts the right one",
+        )
+
+    @contextlib.contextmanager
+    def _told(self, key: str, *, is_put: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except (ObjectError, GeneratorExit):
+            raise
+        except Exception as error:  # obstore has no one base for them
+            raise self._translated(key, error, is_put=is_put) from None
+
+    def _translated(self, key: str, error: Exception, *, is_put: bool) -> Exception:
+        """What obstore raised, as our own. Its text may repeat an address with a credential: it is read, and
+        never shown.
+        """
+        text, kind, at = str(error), type(error).__name__, self.address.child(key)
+        name, bucket = SCHEMES[self.address.scheme], self.address.whole_bucket
+        code = _CODE.search(text)
+        status = _STATUS.search(text)
+        said = f" ({code[1]})" if code else f" ({status[1]})" if status else ""
+        inner = error.__cause__ if isinstance(error.__cause__, ObjectError) else None
+        if inner is not None:
+            return inner
+        if _CHANGED in text:
+            return ObjectError(ObjectTrouble.CHANGED, f"{at}: what should be put there has changed")
+        if kind == "AlreadyExistsError":
+            return _ExistsError()
+        if any(word in text for word in _NO_BUCKET) or (is_put and kind == "FileNotFoundError"):
+            return ObjectError(
+                ObjectTrouble.NO_BUCKET,
+                f"{bucket}: there is no such bucket{said}",
+                hint="make it, or mend its name in callsheet.yaml",
+            )
+        if kind == "FileNotFoundError":
+            return ObjectError(ObjectTrouble.MISSING, f"{at}: there is no such object")
+        needed = _CREDENTIALS[self.address.scheme]
+        if kind in ("PermissionDeniedError", "UnauthenticatedError") or (
+            status and status[1] in ("401", "403")
+        ):
+            return ObjectError(
+                ObjectTrouble.REFUSED,
+                f"{bucket}: {name} refuses these credentials here{said}",
+                hint=f"check {needed}, and what they may do in this bucket",
+            )
+        if any(word in text for word in _NO_CREDENTIALS):
+            return ObjectError(
+                ObjectTrouble.REFUSED, f"{bucket}: there are no credentials for {name}", hint=f"set {needed}"
+            )
+        if status is None or int(status[1]) >= 500 or status[1] in ("408", "429"):
+            return ObjectError(
+                ObjectTrouble.UNREACHABLE,
+                f"{bucket}: {name} does not answer as it should{said}",
+                hint="check the network, and AWS_ENDPOINT_URL if it is set" if name == "S3" else "try later",
+            )
+        return ObjectError(ObjectTrouble.OTHER, f"{at}: {name} refuses it{said}")
+
+
+@dataclass(slots=True)
+class Stores:
+    """The buckets that a process reads from, each opened once. Nothing is imported before the first."""
+
+    route: Route = DIRECT
+    _opened: dict[ObjectAddress, ObjectStore] = field(default_factory=dict)
+
+    def of(self, address: ObjectAddress) -> ObjectStore:
+        """The whole bucket, in which `address.key` is a key. Raises UsageError."""
+        bucket = address.whole_bucket
+        if bucket not in self._opened:
+            self._opened[bucket] = ObjectStore.open(bucket, self.route)
+        return self._opened[bucket]
+
+
+class _ExistsError(Exception):
+    """The conditional create found an object."""
+
+
+_CHANGED = "callsheet: the content has changed"
+
+
+def _checked_chunks(source: Source, sha256: str, size: int) -> Iterator[bytes]:
+    """The content in parts; raises before the last of them where it is not what `sha256` says, so that no
+    object comes of it.
+    """
+    digest, last, seen = hashlib.sha256(), b"", 0
+    try:
+        for chunk in _chunks(source):
+            digest.update(chunk)
+            seen += len(chunk)
+            if last:
+                yield last
+            last = chunk
+    except OSError as error:
+        raise ObjectError(ObjectTrouble.CHANGED, f"{_CHANGED}: {error.strerror}") from error
+    if seen != size or digest.hexdigest() != sha256:
+        raise ObjectError(ObjectTrouble.CHANGED, _CHANGED)
+    yield last
+
+
+def _chunks(source: Source) -> Iterator[bytes]:
+    with source() as file:
+        while chunk := file.read(PART):
+            yield chunk
+
+
+def _attributes(key: str) -> dict[str, str]:
+    suffix = key.rpartition(".")[2]
+    known = {
+        "mp4": "video/mp4",
+        "webm": "video/webm",
+        "mov": "video/quicktime",
+        "png": "image/png",
+        "jpg": "image/jpeg",
+        "webp": "image/webp",
+    }
+    return {"Content-Type": known.get(suffix, "application/octet-stream")}
+
+
+def _client_options(
+    address: ObjectAddress, route: Route, environment: Mapping[str, str]
+) -> Any:  # a TypedDict of obstore, which may not be there
+    options: dict[str, object] = {
+        "connect_timeout": datetime.timedelta(seconds=_CONNECT_SECONDS),
+        "read_timeout": datetime.timedelta(seconds=_SILENT_SECONDS),
+        "timeout": datetime.timedelta(seconds=_REQUEST_SECONDS),
+        "user_agent": "callsheet",
+        # a proxy that is never used keeps the environment's own away: `trust_env` decides about that
+        "proxy_url": "http://127.0.0.1:9",
+        "proxy_excludes": "*,0.0.0.0/0,::/0",
+    }
+    if _is_plain_here(address, environment):
+        options["allow_http"] = True
+    if route.proxy is not None:
+        user = f"{route.proxy.user_info}@" if route.proxy.user_info else ""
+        options["proxy_url"] = f"http://{user}{route.proxy.address}"
+        options["proxy_excludes"] = ",".join(filter(None, ("localhost,127.0.0.0/8,::1", route.no_proxy)))
+    if route.certificates and Path(route.certificates).is_file():
+        options["root_certificate"] = Path(route.certificates).read_bytes()
+    return options
+
+
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
+}
+
+
+def _is_plain_here(address: ObjectAddress, environment: Mapping[str, str]) -> bool:
+    """Whether the environment's endpoint is plain http on this machine; elsewhere it takes AWS_ALLOW_HTTP."""
+    named = next((environment[name] for name in _ENDPOINTS[address.scheme] if environment.get(name)), "")
+    try:
+        parts = urlsplit(named)
+        return parts.scheme == "http" and is_loopback_host(parts.hostname or "")
+    except ValueError:
+        return False
+
+
+def _first_line(error: Exception) -> str:
+    return printable(str(error).partition("\n")[0])[:200]
