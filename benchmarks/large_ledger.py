@@ -40,8 +40,8 @@ A_DAY = 10_000
 _BEGAN = 1_700_000_000.0
 _SECONDS_A_TASK = 86_400 / A_DAY
 _REQUEST = (
-    '{"model":"byteplus/seedance-1-0-pro","content":[{"type":"text","text":"A red fishing boat lies in a small'
-    ' harbour at dawn, the camera moves slowly closer"}],"resolution":"720p","ratio":"16:9","duration":5}'
+    '{"model":"byteplus/seedance-1-0-pro","content":[{"type":"text","text":"A red fishing boat lies in a'
+    ' small harbour at dawn, the camera moves slowly closer"}],"resolution":"720p","ratio":"16:9","duration":5}'
 )
 _GENERATION = json.dumps(
     members(
@@ -65,9 +65,9 @@ _SQLITE = {
     "hex56": "printf('%056x', n)",
     "hex32": "printf('%032x', n)",
     "day": "date(1700000000 + n / 10000 * 86400, 'unixepoch')",
-    "numbers": "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})",
+    "numbers": "WITH RECURSIVE numbers (n) AS"
+    " (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})",
     "from": "numbers",
-    "month": "",
 }
 _POSTGRES = {
     "hex8": "lpad(to_hex((n * 2654435761) & 4294967295), 8, '0')",
@@ -76,7 +76,6 @@ _POSTGRES = {
     "day": "to_char(to_timestamp(1700000000 + n / 10000 * 86400) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
     "numbers": "",
     "from": "generate_series(1::bigint, {rows}) AS numbers (n)",
-    "month": "",
 }
 
 
@@ -86,10 +85,12 @@ def _braced(text: str) -> str:
 
 _ID = "({hex8} || {hex56})"
 _TABLES: Mapping[str, str] = {
-    "runs": "(id, job_file, job_name, job_digest, edition, run_date, provider, origin, started_at, finished_at)"
-    " SELECT DISTINCT 'r' || (n / 10000), 'jobs/night.yaml', 'night', 'd', {day}, '2026-11-27+00:00', 'mesh',"
+    "runs": "(id, job_file, job_name, job_digest, edition, run_date, provider, origin, started_at,"
+    " finished_at) SELECT DISTINCT 'r' || (n / 10000), 'jobs/night.yaml', 'night', 'd', {day},"
+    " '2026-11-27+00:00', 'mesh',"
     f" '{ORIGIN}', {_BEGAN} + n / 10000 * 86400.0, {_BEGAN} + n / 10000 * 86400.0 + 3600",
-    "tasks": f" SELECT {_ID}, 's' || n, '', 'jobs/night.yaml', 'mesh', '{ORIGIN}', '{MODEL}', n, NULL, {{day}},"
+    "tasks": f" SELECT {_ID}, 's' || n, '', 'jobs/night.yaml', 'mesh', '{ORIGIN}', '{MODEL}', n, NULL,"
+    " {day},"
     f" '{{{{\"seed\":1}}}}', '{_braced(_REQUEST)}',"
     " 'out/night/' || (n / 10000) || '/s' || n || '.mp4'",
     "attempts": "(seq, id, identity, run_id, reason, origin, key_hash, model, seed, tag, body_sha256,"
@@ -151,7 +152,8 @@ def sqlite_ledger(rows: int) -> Iterator[Ledger]:
         later = [
             (kind, name, sql)
             for kind, name, sql in db.execute(
-                "SELECT type, name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
+                "SELECT type, name, sql FROM sqlite_master"
+                " WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
             )
         ]
         for kind, name, _ in later:
@@ -208,8 +210,8 @@ def questions(rows: int) -> Sequence[Question]:
     paths = [f"out/night/{n // A_DAY}/s{n}.mp4" for n in numbers]
     run = f"r{numbers[0] // A_DAY}"
     now = _BEGAN + rows * _SECONDS_A_TASK
-    listing = Listing()
-    request = {"model": MODEL, "resolution": "720p", "duration": 5}
+    listing, request = Listing(), {"model": MODEL, "resolution": "720p", "duration": 5}
+    scope = listing.scope(request)
 
     def start(reader: LedgerReader) -> object:
         """What the start of a run asks for each BATCH of its tasks."""
@@ -232,7 +234,7 @@ def questions(rows: int) -> Sequence[Question]:
         Question("an intent: open tags", lambda reader: reader.open_tags(ORIGIN)),
         Question("the usual duration", lambda reader: reader.durations(Kind.of(ORIGIN, request), 20)),
         Question("belief in tags and seeds", lambda reader: reader.echoes(ORIGIN, KEY, now)),
-        Question("a witness", lambda reader: reader.newest_accepted(ORIGIN, KEY, listing, MODEL, "default")),
+        Question("a witness", lambda reader: reader.newest_accepted(ORIGIN, KEY, listing, MODEL, scope)),
         Question(
             "accepted in the last hour",
             lambda reader: reader.accepted_since(ORIGIN, KEY, listing, now - 3600),
