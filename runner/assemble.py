@@ -18,16 +18,20 @@ from runner.errors import CallsheetError, KeyRefusedError, UsageError
 from runner.http.access import NO_KEY, Access, ApiKey, is_loopback
 from runner.http.route import Route, find_route
 from runner.http.transport import tls_context
+from runner.http.verdicts import ProviderError
 from runner.job.load_project import readable_project_file
-from runner.job.model import WebhookPolicy
+from runner.job.model import RunPolicy, WebhookPolicy
 from runner.json_value import JsonValue
 from runner.lane.commits import Commits
-from runner.lane.lane import LaneTools
+from runner.lane.lane import Lane, LaneTools
 from runner.lane.lease import Leases
 from runner.lane.machine import Machine
+from runner.lane.recognise import Recognised, recognise
+from runner.lane.scan import NoScanError
 from runner.lane.uploads import ObjectUploads
 from runner.ledger.leases import LaneKey
 from runner.ledger.ledger import Ledger
+from runner.ledger.rows import AttemptRow
 from runner.objects.address import ObjectAddress
 from runner.objects.store import ObjectStore, Stores
 from runner.project import Project
@@ -241,6 +245,34 @@ def collect_from(
 
     with served(work.place for work in works) as access:
         return anyio.run(go)
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """Attempts at one service, and a key whose list may show them."""
+
+    place: Place
+    key: ApiKey
+    attempts: Sequence[AttemptRow]
+
+
+def look_at_lists(looks: Sequence[Looking], ledger: Ledger) -> list[Recognised | ProviderError | NoScanError]:
+    """What the list of each of these keys shows, or why it cannot be read. Nothing is submitted."""
+    machine = Machine()
+
+    async def look(one: Looking, access: Access) -> Recognised | ProviderError | NoScanError:
+        async with open_lane(one.place, access, ledger) as tools:
+            lane = Lane(tools, Commits(ledger, machine.threads), machine, RunPolicy(), anyio.sleep_forever)
+            try:
+                return await recognise(lane, one.attempts)
+            except (ProviderError, NoScanError) as error:
+                return error
+
+    async def look_at_all() -> list[Recognised | ProviderError | NoScanError]:
+        return [await look(one, access(one.place, one.key)) for one in looks]
+
+    with served(one.place for one in looks) as access:
+        return anyio.run(look_at_all)
 
 
 @dataclass(frozen=True, slots=True)

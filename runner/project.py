@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import stat
 from collections.abc import Callable
@@ -17,10 +18,14 @@ from pathlib import Path
 
 from runner.durable import make_directory
 from runner.errors import NoProjectError
+from runner.plain_file import read_plain
 
 STATE_DIR = ".callsheet"
 PROJECT_FILE = "callsheet.yaml"
 REHEARSAL_DIR = "rehearsal"
+_MOST_BYTES = 1 << 20
+_LEDGER = re.compile(rb"ledger[\"']?\s*:|[\\?*]")
+"""The key, or one of the ways in which YAML may spell it otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,19 @@ class Project:
     @property
     def is_rehearsal(self) -> bool:
         return self.base != self.root
+
+    def may_share_its_ledger(self) -> bool:
+        """False where the project file surely names no shared ledger, as most: YAML takes its time."""
+        if self.is_rehearsal:
+            return False
+        try:
+            text = read_plain(self.root / PROJECT_FILE, _MOST_BYTES)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        # no key stands in a line that begins with #
+        return any(_LEDGER.search(line) and not line.lstrip().startswith(b"#") for line in text.splitlines())
 
     def rehearsal(self) -> Project:
         return Project(root=self.root, base=self.root / REHEARSAL_DIR)

@@ -133,6 +133,8 @@ _WORDS: Mapping[str, Words] = {
         "{task} met a defect of callsheet",
     ),
     "task.left": Words(Weight.NEWS, "{task} is left for later: {said}", "{task} is left for later"),
+    "archive.stored": Words(Weight.DETAIL, "{path} is archived"),
+    "archive.trouble": Words(Weight.NEWS, "files stay here for now: {said}", "the store cannot be used"),
     "log.lost": Words(Weight.NEWS, "{lines} lines of events.jsonl could not be written"),
 }
 _NOT_REACHED = Words(
@@ -141,8 +143,8 @@ _NOT_REACHED = Words(
 _SILENT = frozenset({"run.finished", "run.left_at_once", "collect.started", "collect.finished"})
 """What the end of a run tells itself."""
 
-_INTERNAL = frozenset({"row"})
-"""Fields that name a row of a table of ours: no reader of a line has that table."""
+_INTERNAL = frozenset({"row", "intent"})
+"""Fields that no reader of a line needs: the row of a table of ours, and what a lost ledger is made from."""
 
 
 def words(name: str, fields: Mapping[str, object]) -> Words | None:

@@ -27,6 +27,7 @@ from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.lane.under_way import nearing_expiry, open_attempts, open_services
 from runner.ledger.ledger import Ledger
+from runner.ledger.open import is_shared
 from runner.ledger.rows import RunRow
 from runner.ledger.states import AWAITED
 from runner.plan.plan import make_plan
@@ -229,6 +230,8 @@ def refresh_manifest(
 ) -> None:
     """Writes the manifest of a run again, with what was collected for it."""
     file = project.root / run.job_file
+    if is_shared(project) and not RunFolder(project, run.id).path.exists():
+        return  # the machine that made it keeps it
     try:
         copy = RunFolder(project, run.id).job_copy()
         # what the job reads was allowed when the run began, and nothing is sent now

@@ -59,6 +59,8 @@ SECTIONS: Mapping[str, Mapping[str, Verb]] = {
     },
     "When something is wrong": {
         "doctor": Verb("doctor", "Check key, service, clock, disk, ledger and versions."),
+        "ledger": Verb("ledger", "Move the ledger to a database that several machines share, or back."),
+        "recover": Verb("recover", "Make a lost or outdated ledger again."),
         "lease": Verb("lease", "Show which machine drives which account of a shared ledger."),
         "sandbox": Verb("sandbox", "Serve the local sandbox for other clients."),
     },

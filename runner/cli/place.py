@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -97,10 +97,13 @@ def choose_places(
     service: ServiceOptions,
     *,
     job_base_url: str | None = None,
+    known: Sequence[str] | None = None,
 ) -> dict[str, Place]:
     """Where each account of a job goes. A base URL comes from the command line, then the environment, then a
     trusted job file; it is that of the job's own account, the first. One on loopback is for all of them:
     a job is rehearsed as a whole.
+
+    `known` are the origins of the runs' rows, None for those that the ledger has.
 
     Raises UsageError where half of it would be real.
     """
@@ -135,10 +138,10 @@ def choose_places(
             # also where the account itself names that address
             place = replace(place, project=project.rehearsal())
         if place.project.is_rehearsal:
-            known = replaced_origins({name: account}, _as_known(place))[name]
+            known = replaced_origins({name: account}, _as_known(place, known))[name]
             place = replace(place, origin=known)
         elif is_loopback(place.origin):
-            place = replace(place, origin=_as_known(place))
+            place = replace(place, origin=_as_known(place, known))
         places[name] = place
     return places
 
@@ -167,22 +170,26 @@ def does_trust_env(project: Project, service: ServiceOptions) -> bool:
     return service.trust_env or readable_project_file(project.root).trust_env
 
 
-def _as_known(place: Place) -> str:
+def _as_known(place: Place, known: Sequence[str] | None) -> str:
     """The origin as this project's tasks spell it.
 
     `localhost` and `127.0.0.1` are one server: what was made under one name is not made again under the
     other.
     """
+    rows = _origins(place.project) if known is None else known
+    same = [origin for row in rows for origin in parted(row) if _is_same(origin, place.origin)]
+    return place.origin if place.origin in same else next(iter(same), place.origin)
+
+
+def _origins(project: Project) -> Sequence[str]:
     try:
-        reader = open_reader(place.project)
+        reader = open_reader(project)
     except NoProjectError:  # nothing was written there yet, or the next reader says what is wrong
-        return place.origin
+        return ()
     except (StateError, OSError):
         # a server that is away for a moment knows the other name: nothing may be paid for under this one
-        if is_shared(place.project):
+        if is_shared(project):
             raise
-        return place.origin
+        return ()
     with contextlib.closing(reader):
-        known = [origin for row in reader.origins() for origin in parted(row)]
-    same = [origin for origin in known if _is_same(origin, place.origin)]
-    return place.origin if place.origin in same else next(iter(same), place.origin)
+        return reader.origins()

@@ -57,15 +57,6 @@ def ledger_variable(root: Path) -> str:
 
     Raises JobError where the project file cannot say: another ledger than its own would pay once more.
     """
-    try:
-        text = read_plain(root / PROJECT_FILE, MAX_BYTES + 1)
-    except FileNotFoundError:
-        return ""
-    except OSError:
-        text = b"ledger"
-    # most projects name none, and reading YAML takes milliseconds; a backslash may spell the word
-    if b"ledger" not in text and b"\\" not in text:
-        return ""
     text, found, problems = _read(root)
     if problems and not found.ledger_variable:
         error = JobError(PROJECT_FILE, problems)

@@ -157,7 +157,8 @@ class Lookback:
         except RemoteIdTakenError:
             return []
         control = self.control_of(attempt)
-        told = {"task": one.name, "identity": attempt.identity, "remote_id": row.id, **grounds.facts}
+        who = {"task": one.name, "identity": attempt.identity, "attempt": attempt.id}
+        told = {**who, "remote_id": row.id, **grounds.facts}
         control.observe("task.found", {**told, "account": self.lane.gate.account})
         said = _WAS.get(was, "taken for never accepted")
         control.note(

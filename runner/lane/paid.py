@@ -44,6 +44,11 @@ class Paid:
     request: Mapping[str, JsonValue] = field(default_factory=dict, repr=False)
 
     @property
+    def words(self) -> dict[str, str]:
+        """What its events begin with."""
+        return {"task": self.name, "identity": self.identity, "attempt": self.attempt_id}
+
+    @property
     def remote(self) -> RemoteTask:
         return RemoteTask(self.remote_id, self.model, self.handle)
 

@@ -389,7 +389,8 @@ class Reconciler:
         await self.lane.commits.write(
             lambda ledger: ledger.resolve(attempt.id, resolution, grounds, at, remote_id=remote_id)
         )
-        told = {"task": one.name, "identity": attempt.identity, "remote_id": remote_id, **grounds.facts}
+        who = {"task": one.name, "identity": attempt.identity, "attempt": attempt.id}
+        told = {**who, "remote_id": remote_id, **grounds.facts}
         self._cases[attempt.id].control.observe(
             _EVENTS[resolution], {**told, "account": self.lane.gate.account}
         )

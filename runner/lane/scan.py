@@ -148,6 +148,14 @@ class Scanner:
             rows.keys(), filled, accepted, frozenset(foreign), not listed.unreadable, listed.pages
         )
 
+    async def rows(self, part: Sequence[Unclear]) -> Mapping[str, Generation]:
+        """All rows, by id, of the list that shows these attempts, since a day before the first of them.
+
+        Raises ProviderError and NoScanError.
+        """
+        listed = await self._read_list(min(one.since for one in part) - MARGIN, part[0])
+        return {row.id: self._timed(row) for row in listed.rows.values()}
+
     def _timed(self, row: Generation) -> Generation:
         """The row without a time of creation that cannot be: a service's times count within bounds."""
         is_possible = row.created_at is None or EPOCH <= row.created_at <= self.lane.clock.latest() + DAY

@@ -29,11 +29,13 @@ from runner.ledger.leases import LaneHeldError
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
 from runner.ledger.rows import AttemptRow, Intent
 from runner.ledger.states import Reason
-from runner.ledger.succession import goes_on
+from runner.ledger.succession import goes_on, reason_after
 from runner.plan.task import Task
 from runner.providers.account import Account
 from runner.providers.base import Body
-from runner.record.events import Observer
+from runner.record.events import Observer, Own
+from runner.record.intents import logged_intent
+from runner.typed_json import members
 
 MOST_AFTER_429 = 5.0
 """Seconds of our own before the same intent goes again; how long all wait, the request budget knows."""
@@ -174,9 +176,8 @@ class Submission:
         self.attempt_id = reused.id if reused else f"{lane.machine.random.getrandbits(128):032x}"
         try:
             made = await self.make_body(self.tag, self.attempt_id)
-            self.attempt_id = await lane.commits.write(
-                functools.partial(self._write_intent, self._make_intent(made))
-            )
+            intent = self._make_intent(made)
+            self.attempt_id, at = await lane.commits.write(functools.partial(self._write_intent, intent))
         except CapReachedError as cap:
             if cap.where is None:
                 self.submitter.control.refuse(cap)
@@ -185,7 +186,8 @@ class Submission:
             return None
         finally:
             lane.tags.discard(-1 if self.tag is None else self.tag)
-        self._tell("task.intended", attempt=self.attempt_id)
+        logged = logged_intent(self.task, intent, reason_after(self.latest, self.reason), at)
+        self._tell("task.intended", intent=Own(members(logged)))
         try:
             try:
                 outcome = await lane.client.submit(made.body)
@@ -234,9 +236,10 @@ class Submission:
             labels=self.submitter.account.labels,
         )
 
-    def _write_intent(self, intent: Intent, ledger: Ledger) -> str:
+    def _write_intent(self, intent: Intent, ledger: Ledger) -> tuple[str, float]:
+        """The attempt's id, and when it was written."""
         shared, at = self.submitter, self.lane.machine.wall()
-        return ledger.intend(self.task, shared.job_file, shared.run_id, intent, shared.caps, at)
+        return ledger.intend(self.task, shared.job_file, shared.run_id, intent, shared.caps, at), at
 
     async def _pick_tag(self, reused: AttemptRow | None) -> int | None:
         """The tag of the intent that is used again, else a random one that no unresolved attempt carries.
@@ -345,19 +348,27 @@ class Submission:
                 await anyio.sleep(retry.pause())
             else:
                 break
-        self._tell("task.submitted", remote_id=outcome.remote_id)
+        self._tell(
+            "task.submitted", remote_id=outcome.remote_id, request_id=outcome.evidence.request_id or None
+        )
         return outcome
 
     async def _leave_unclear(self, evidence: Evidence, *, hold: bool = False) -> None:
         await self._write(lambda ledger, at: ledger.leave_unclear(self.attempt_id, evidence, at, hold=hold))
-        self._tell("task.held" if hold else "task.ambiguous", reason=evidence.reason, row=evidence.row)
+        self._tell(
+            "task.held" if hold else "task.ambiguous",
+            reason=evidence.reason,
+            row=evidence.row,
+            status=evidence.status,
+        )
 
     async def _write(self, step: LedgerStep) -> None:
         at = self.lane.machine.wall()
         await self.lane.commits.write(lambda ledger: step(ledger, at))
 
     def _tell(self, event: str, **fields: object) -> None:
-        self.submitter.observe(event, {"task": self.task.name, "identity": self.task.identity, **fields})
+        who = {"task": self.task.name, "identity": self.task.identity, "attempt": self.attempt_id}
+        self.submitter.observe(event, {**who, **fields})
 
     async def _paid(self) -> Paid:
         # by the monotonic clock, for the wall clock may just have jumped (row 38)

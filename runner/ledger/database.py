@@ -88,10 +88,10 @@ def _upgrade(connection: sqlite3.Connection, zone: datetime.tzinfo | None) -> No
         )
 
 
-def unknown_version(ledger: object, found: str) -> StateError:
+def unknown_version(ledger: object, found: str, known: str = SCHEMA_VERSION) -> StateError:
     """That a ledger, named by its place, is of a version that this callsheet does not know."""
     return StateError(
-        f"{ledger}: the ledger has version {found or 'none'}, this callsheet knows {SCHEMA_VERSION}",
+        f"{ledger}: the ledger has version {found or 'none'}, this callsheet knows {known}",
         hint="use the callsheet that wrote it, or a newer one",
     )
 

@@ -19,6 +19,11 @@ class ConflictError(Exception):
     """A statement against a rule of the schema: nothing of it was done."""
 
 
+def storable(value: Value) -> Value:
+    """As each database can hold it: PostgreSQL has no NUL in a text, which SQLite takes."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
+
+
 class Rows(Protocol):
     """What a statement has found."""
 
@@ -47,6 +52,10 @@ class Engine(Protocol):
 
     def savepoint(self) -> AbstractContextManager[None]:
         """One step of a transaction: undone alone when it raises. Raises StateError."""
+        ...
+
+    def replacing_all(self) -> AbstractContextManager[None]:
+        """Within a transaction: attempts may be deleted, for others take their place."""
         ...
 
     def close(self) -> None: ...

@@ -20,7 +20,7 @@ from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
 from runner.ledger.database import open_for_writing
 from runner.ledger.engine import Engine
 from runner.ledger.leases import LaneKey, LeaseTable, SharedEngine, Taken
-from runner.ledger.open import check_is_here, check_own_is_moved, shared_address
+from runner.ledger.open import check_is_here, shared_address
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     TAKEN_OVER,
@@ -66,7 +66,11 @@ class Ledger:
         for key in ("salt", "ledger_id"):
             if self.read.meta(key) is None:
                 with self.transaction():
-                    self._db.execute("INSERT INTO meta VALUES (?, ?)", (key, secrets.token_hex(16)))
+                    # of two machines that begin at one moment, the first one says it
+                    self._db.execute(
+                        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO NOTHING",
+                        (key, secrets.token_hex(16)),
+                    )
         self.leases = LeaseTable(engine, self.ledger_id) if isinstance(engine, SharedEngine) else None
         """Who drives which lane; None for a ledger of one machine, whose lock says it."""
 
@@ -90,9 +94,25 @@ class Ledger:
         return bytes.fromhex(salt)
 
     def name_project(self, project: str) -> None:
-        """Keeps the id of the project that this ledger belongs to from now on."""
+        """Keeps the id of the project that this ledger belongs to from now on, unless it has one."""
         with self.transaction():
-            self._db.execute("INSERT INTO meta VALUES ('project', ?)", (project,))
+            self._db.execute(
+                "INSERT INTO meta VALUES ('project', ?) ON CONFLICT (key) DO NOTHING", (project,)
+            )
+
+    def replace_lost(self, kept: Mapping[str, str]) -> None:
+        """This ledger takes the place of one that was lost, in the caller's transaction: it has an id of its
+        own, and the facts of the other's `meta` that were `kept`.
+        """
+        for key, value in {**kept, "ledger_id": secrets.token_hex(16)}.items():
+            self._db.execute(
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+
+    def know_key(self, key_hash: str, own: str) -> None:
+        """Attempts whose key is known here by `key_hash` were made with the key whose hash is `own`."""
+        self._db.execute("UPDATE attempts SET key_hash = ? WHERE key_hash = ?", (own, key_hash))
 
     def close(self) -> None:
         self._db.close()
@@ -499,7 +519,6 @@ def open_ledger(project: Project, budgets: Budgets) -> Ledger:
     if address is None:
         engine = open_for_writing(project.ledger_path, budgets.zone)
     else:
-        check_own_is_moved(project, address)
         # imported here: an optional extra
         from runner.ledger.shared import open_shared
 

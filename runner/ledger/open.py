@@ -12,7 +12,6 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from runner.errors import JobError, NoProjectError
-from runner.job.environment import read_env
 from runner.job.load_project import ledger_variable
 from runner.ledger.database import open_for_reading
 from runner.ledger.engine import Engine
@@ -39,6 +38,7 @@ def has_ledger(project: Project) -> bool:
 
     engine = open_shared_for_reading(address)
     if engine is None:
+        _check_own_is_moved(project)
         return False
     engine.close()
     return True
@@ -52,9 +52,9 @@ def open_reader(project: Project, zone: datetime.tzinfo | None = None) -> Ledger
     return _opened(LedgerReader, project, zone)
 
 
-def open_search(project: Project) -> LedgerSearch:
-    """The same, for finding tasks by what a person has in hand."""
-    return _opened(LedgerSearch, project, None)
+def open_search(project: Project, *, seconds: int | None = None) -> LedgerSearch:
+    """The same, for finding tasks by what a person has in hand; a server is waited for so long."""
+    return _opened(LedgerSearch, project, None, seconds)
 
 
 def ledger_words(project: Project) -> str:
@@ -76,7 +76,8 @@ def shared_address(project: Project) -> Address | None:
     variable = _variable(project)
     if not variable:
         return None
-    url = read_env(project.root, os.environ, allow=frozenset({variable})).get(variable, "").strip()
+    # not by `.env`: it may have come with a checkout, and this is where all that is asked for is sent
+    url = os.environ.get(variable, "").strip()
     if not url:
         raise NoProjectError(
             f"{PROJECT_FILE} keeps the ledger at the URL in {variable}, which is not set; nothing was sent",
@@ -103,7 +104,7 @@ def _address(variable: str, url: str) -> Address:
 
 
 def _variable(project: Project) -> str:
-    if project.is_rehearsal:
+    if not project.may_share_its_ledger():
         return ""
     try:
         return ledger_variable(project.root)
@@ -114,18 +115,18 @@ def _variable(project: Project) -> str:
         raise
 
 
-def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None) -> R:
+def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None, seconds: int | None = None) -> R:
     address = shared_address(project)
     engine: Engine | None
     if address is None:
         engine = open_for_reading(project.ledger_path, zone)
     else:
-        check_own_is_moved(project, address)
         # imported here: an optional extra
         from runner.ledger.shared import open_shared_for_reading
 
-        engine = open_shared_for_reading(address)
+        engine = open_shared_for_reading(address, seconds=seconds)
         if engine is None:
+            _check_own_is_moved(project)
             raise NoProjectError(
                 f"{address.words}: nothing was ever written there",
                 hint="check the URL; the first run makes the ledger",
@@ -140,11 +141,13 @@ def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None) -> R:
 
 
 def check_is_here(project: Project, reader: LedgerReader) -> None:
-    """Raises NoProjectError where the ledger was moved away from here."""
+    """Raises NoProjectError where the ledger was moved away from here, or is still to be moved here."""
     moved = reader.meta(MOVED)
     if moved is None:
+        if reader.is_shared:
+            _check_own_is_moved(project)
         return
-    if is_shared(project):
+    if reader.is_shared:
         raise NoProjectError(
             f"{ledger_words(project)}: was moved to the project's own file; nothing was sent",
             hint=f"remove `ledger:` from {PROJECT_FILE}, or move it back: callsheet ledger copy --to shared",
@@ -155,7 +158,7 @@ def check_is_here(project: Project, reader: LedgerReader) -> None:
     )
 
 
-def check_own_is_moved(project: Project, address: Address) -> None:
+def _check_own_is_moved(project: Project) -> None:
     """Raises NoProjectError where the project's own file has runs, and was never moved."""
     if not project.ledger_path.exists():
         return
@@ -166,6 +169,6 @@ def check_own_is_moved(project: Project, address: Address) -> None:
         own.close()
     if is_used:
         raise NoProjectError(
-            f"{project.ledger_path}: knows of runs that {address.words} does not; nothing was sent",
+            f"{project.ledger_path}: knows of runs that {ledger_words(project)} does not; nothing was sent",
             hint="callsheet ledger copy --to shared",
         )

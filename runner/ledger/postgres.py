@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import IntLoader
 
 from runner.errors import StateError
-from runner.ledger.engine import ConflictError, Value
+from runner.ledger.engine import ConflictError, Value, storable
 
 T = TypeVar("T")
 
@@ -143,13 +143,17 @@ class PostgresEngine:
 
     is_remote: Final = True
 
-    def __init__(self, address: Address, *, is_writer: bool) -> None:
+    def __init__(self, address: Address, *, is_writer: bool, seconds: int = CONNECT_SECONDS) -> None:
+        """A server is waited for so many seconds, at each connection."""
         self.address = address
+        self._seconds = seconds
         self._is_writer = is_writer
         self._writer = secrets.token_hex(16)
         self._is_registered = False
         self._is_inside = False
         self._has_step = False
+        self.writes_where_moved = False
+        """For the ledger's way back."""
         self._connection: _Connection | None = None
         self._check: Callable[[PostgresEngine], None] | None = None
 
@@ -159,7 +163,7 @@ class PostgresEngine:
         self._connected()
 
     def execute(self, statement: str, values: Sequence[Value] = (), /) -> Cursor[tuple[Any, ...]]:
-        query, given = _native(statement), [_storable(value) for value in values]
+        query, given = _native(statement), [storable(value) for value in values]
         if self._is_inside:
             return self._within(lambda connection: connection.execute(query, given))
         # it only reads: asked once more over a new connection, it does no harm
@@ -230,6 +234,12 @@ class PostgresEngine:
                 self._within(lambda connection: connection.execute(b"ROLLBACK TO step"))
             raise
 
+    @contextlib.contextmanager
+    def replacing_all(self) -> Iterator[None]:
+        self.execute("ALTER TABLE attempts DISABLE TRIGGER USER")
+        yield
+        self.execute("ALTER TABLE attempts ENABLE TRIGGER USER")
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is None:
@@ -251,7 +261,7 @@ class PostgresEngine:
             return self._connection
         with self._told():
             connection = _Connection.connect(
-                make_conninfo(self.address.url, connect_timeout=CONNECT_SECONDS, client_encoding="utf8"),
+                make_conninfo(self.address.url, connect_timeout=self._seconds, client_encoding="utf8"),
                 autocommit=True,
                 cursor_factory=RawCursor,
                 fallback_application_name="callsheet",
@@ -317,10 +327,25 @@ class PostgresEngine:
     # a transaction
 
     def _begin(self, batch: str) -> None:
-        note = f"UPDATE writers SET batch = '{batch}' WHERE id = '{self._writer}'".encode()
+        # a statement behind the lock: it sees what the transactions before have left
+        is_live = "NOT EXISTS (SELECT 1 FROM meta WHERE key = 'moved')"
+        note = (
+            f"UPDATE writers SET batch = '{batch}' WHERE id = '{self._writer}'"
+            f" AND {'true' if self.writes_where_moved else is_live}"
+        ).encode()
+
+        def begin(connection: _Connection) -> int:
+            cursor = connection.execute(_BEGIN + _LOCK + b"; " + note)
+            while cursor.nextset():
+                pass
+            return cursor.rowcount
+
         # before the first step nothing is lost with a connection
-        self._again(lambda connection: connection.execute(_BEGIN + _LOCK + b"; " + note))
+        noted = self._again(begin)
         self._is_inside, self._has_step = True, False
+        if not noted:
+            self._roll_back()
+            raise self._trouble("the ledger was moved away; nothing was saved", "callsheet doctor")
 
     def _roll_back(self) -> None:
         is_inside, self._is_inside = self._is_inside, False
@@ -521,8 +546,3 @@ def _native(statement: str) -> bytes:
         return f"${number}"
 
     return _MARK.sub(mark, statement).encode()
-
-
-def _storable(value: Value) -> Value:
-    """PostgreSQL has no NUL in a text; SQLite takes it."""
-    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value

@@ -430,6 +430,10 @@ class LedgerReader(SpendReader):
             for seq, attempt, remote_id, model, request, *times in rows
         ]
 
+    def key_hashes(self) -> list[str]:
+        """Those of the keys that attempts were made with."""
+        return [found for (found,) in self._db.execute("SELECT DISTINCT key_hash FROM attempts")]
+
     def tag_holder(self, origin: str, tag: int) -> AttemptRow | None:
         """The newest attempt that was sent with this tag."""
         return self._row(AttemptRow, "WHERE origin = ? AND tag = ? ORDER BY seq DESC LIMIT 1", origin, tag)
@@ -492,6 +496,10 @@ class LedgerReader(SpendReader):
                 if len(found) == most:
                     break
         return found
+
+    def integrity(self) -> str:
+        """`ok`, else what SQLite finds wrong with the file."""
+        return str(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0])
 
     def newest_seq(self) -> int:
         """The number of the newest attempt; 0 where there is none."""

@@ -184,6 +184,9 @@ class AttemptRow:
         return self.state is TaskState.EXPIRED and self.remote_id is not None and is_ours
 
 
+KEY_HASH_SHOWN = 12
+"""Digits of a key's hash in what a run leaves: enough to tell keys apart, too few to search for one."""
+
 TAKEN_OVER = 128
 """The fault row of an intent that was found where a lease was taken over without a sign-off."""
 

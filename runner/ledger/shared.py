@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import secrets
+from pathlib import Path
 
 from runner.errors import StateError
-from runner.ledger.database import SCHEMA_VERSION, script, unknown_version
-from runner.ledger.postgres import Address, Home, PostgresEngine
+from runner.ledger.database import SCHEMA_VERSION, open_for_writing, script, unknown_version
+from runner.ledger.postgres import CONNECT_SECONDS, Address, Home, PostgresEngine
 
 _UPGRADES: dict[str, str] = {}
 """By the version that they begin with, the scripts that lead to the next one; 10 was the first."""
@@ -19,9 +22,9 @@ def open_shared(address: Address) -> PostgresEngine:
     return _open(address, is_writer=True)
 
 
-def open_shared_for_reading(address: Address) -> PostgresEngine | None:
+def open_shared_for_reading(address: Address, *, seconds: int | None = None) -> PostgresEngine | None:
     """None where nothing was ever written there. It needs no right to write. Raises StateError."""
-    engine = _open(address, is_writer=False)
+    engine = _open(address, is_writer=False, seconds=seconds)
     if _version(engine) is None:
         engine.close()
         return None
@@ -47,7 +50,23 @@ def remember_home(engine: PostgresEngine) -> None:
         )
 
 
-def _open(address: Address, *, is_writer: bool) -> PostgresEngine:
+def copy_to_file(engine: PostgresEngine, path: Path, zone: datetime.tzinfo | None) -> None:
+    """Copies a shared ledger into a new file, to see there what a change would come to. Raises StateError."""
+    target = open_for_writing(path, zone)
+    target.execute("PRAGMA foreign_keys = OFF")
+    with contextlib.closing(target), target.transaction():
+        found = target.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for table in sorted({str(name) for (name,) in found} - {"spends"}):  # triggers keep those
+            names = [str(row[1]) for row in target.execute(f"PRAGMA table_info({table})").fetchall()]
+            columns, marks = ", ".join(names), ", ".join("?" * len(names))
+            order = " ORDER BY rowid" if table in ("sessions", "history") else ""
+            for row in engine.execute(f"SELECT {columns} FROM {table}{order}").fetchall():
+                target.execute(
+                    f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING", tuple(row)
+                )
+
+
+def _open(address: Address, *, is_writer: bool, seconds: int | None = None) -> PostgresEngine:
     def check(engine: PostgresEngine) -> None:
         if is_writer:
             _prepare(engine)
@@ -55,10 +74,10 @@ def _open(address: Address, *, is_writer: bool) -> PostgresEngine:
         if version is None:
             return
         if version != SCHEMA_VERSION:
-            raise unknown_version(address.words, version)
+            raise unknown_version(address.words, version, SCHEMA_VERSION)
         check_home(engine)
 
-    engine = PostgresEngine(address, is_writer=is_writer)
+    engine = PostgresEngine(address, is_writer=is_writer, seconds=seconds or CONNECT_SECONDS)
     engine.connect(check)
     return engine
 
@@ -84,6 +103,11 @@ def _prepare(engine: PostgresEngine) -> None:
             engine.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))
 
 
+def is_moved(engine: PostgresEngine) -> bool:
+    """Whether the ledger was made on another server, or before a backup was restored. Raises StateError."""
+    return {key: _meta(engine, key) for key in _HOME_KEYS} != _home_values(engine)
+
+
 def check_home(engine: PostgresEngine) -> None:
     """Raises StateError where the ledger was made on another server, or before a backup was restored."""
     known = tuple(_meta(engine, key) for key in _HOME_KEYS)
@@ -105,8 +129,11 @@ def _home_values(engine: PostgresEngine) -> dict[str, str]:
 
 def _version(engine: PostgresEngine) -> str | None:
     """None where there are no tables yet."""
-    (has_tables,) = engine.execute("SELECT to_regclass('meta') IS NOT NULL").fetchall()[0]
-    return (_meta(engine, "schema") or "") if has_tables else None
+    # not to_regclass: what it remembers of a catalog may be older than the lock that was waited for
+    found = engine.execute(
+        "SELECT 1 FROM pg_tables WHERE tablename = 'meta' AND schemaname = ANY (current_schemas(false))"
+    )
+    return (_meta(engine, "schema") or "") if found.fetchone() else None
 
 
 def _meta(engine: PostgresEngine, key: str) -> str | None:

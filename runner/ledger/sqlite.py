@@ -12,8 +12,8 @@ from runner.errors import StateError
 from runner.ledger.engine import ConflictError, Value
 
 RECOVER = (
-    "move ledger.db and its -wal and -shm files aside together and restore them from a backup; do not"
-    " delete them: they say what was paid for, and a backup does not know what was paid since"
+    "`callsheet recover` makes it again from runs/, and moves this one aside; delete nothing. If there is a"
+    " backup, move ledger.db and its -wal and -shm files aside together, and put it there first"
 )
 
 
@@ -63,6 +63,13 @@ class SqliteEngine(sqlite3.Connection):
                     self.execute("RELEASE step")
                 raise
             self.execute("RELEASE step")
+
+    @contextlib.contextmanager
+    def replacing_all(self) -> Iterator[None]:
+        (trigger,) = self.execute("SELECT sql FROM sqlite_master WHERE name = 'attempts_are_kept'").fetchone()
+        self.execute("DROP TRIGGER attempts_are_kept")
+        yield
+        self.execute(trigger)
 
 
 @contextlib.contextmanager

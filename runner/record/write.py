@@ -17,6 +17,7 @@ from runner.json_value import JsonValue
 from runner.ledger.columns import batches
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
+    KEY_HASH_SHOWN,
     ArchivedRow,
     AttemptRow,
     HistoryRow,
@@ -52,9 +53,6 @@ from runner.record.manifest import (
 from runner.redact import Redactor, json_safe
 from runner.times import iso_time, iso_time_or_none
 from runner.typed_json import with_texts
-
-KEY_HASH_SHOWN = 12
-"""Digits: enough to tell one key from another, too few to search for one."""
 
 _STEP = re.compile(rf"{STEP_SCHEME}([0-9a-f]{{64}})/")
 _INPUT = re.compile(rf"{INPUT_SCHEME}([0-9a-f]{{64}})")

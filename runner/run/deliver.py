@@ -130,7 +130,14 @@ class Delivery:
                     tools.archive.add(row, tools.observe)
                 tools.observe(
                     "task.file",
-                    {"task": paid.name, "identity": paid.identity, "path": row.path, "bytes": row.bytes},
+                    {
+                        **paid.words,
+                        "path": row.path,
+                        "bytes": row.bytes,
+                        "kind": kind,
+                        "ordinal": ordinal,
+                        "sha256": row.sha256,
+                    },
                 )
 
     async def _look_for_rest(self, missing: frozenset[RemoteFileKind], since: float) -> Generation:

@@ -29,6 +29,7 @@ from runner.redact import Redactor
 from runner.run.prepare import Prepared
 from runner.run.progress import Chain, Needs, needs_of
 from runner.run.troubles import Trouble, troubles
+from runner.times import iso_time
 
 MOST_WAITS = 5
 
@@ -164,7 +165,8 @@ def _conditions(counts: Mapping[TaskState, int]) -> set[ExitCode]:
         conditions.add(ExitCode.TASK_FAILED)
     if counts.get(TaskState.HELD):
         conditions.add(ExitCode.PERSON_NEEDED)
-    if any(counts.get(state) for state in AWAITED):
+    # an intent that stands is another machine's, or was left to it
+    if any(counts.get(state) for state in (TaskState.INTENDED, *AWAITED)):
         conditions.add(ExitCode.TRY_AGAIN)
     return conditions
 
@@ -204,9 +206,23 @@ def begin(ledger: Ledger, prepared: Prepared, at: float, facts: Mapping[str, Jso
 
 
 def tell_beginning(observe: Observer, prepared: Prepared) -> None:
+    """With what makes the run's row again where the ledger is lost."""
+    run, plan = prepared.run, prepared.plan
     observe(
         "run.started",
-        {"run": prepared.run.id, "job": prepared.plan.job.file, "tasks": prepared.plan.count},
+        {
+            "run": run.id,
+            "job": plan.job.file,
+            "tasks": plan.count,
+            "name": run.job_name,
+            "job_digest": plan.job.digest,
+            "edition": run.edition,
+            "run_date": run.run_date,
+            "provider": run.provider,
+            "origin": run.origin,
+            "started_at": iso_time(run.started_at),
+            "project": plan.job.project_file.project,
+        },
     )
 
 

@@ -152,7 +152,7 @@ async def put_in_place(session: Session, progress: Progress) -> None:
             ledger.claim(task.output, task.identity)
 
         await tools.commits.write(note)
-    tools.observe("task.placed", {"task": task.name, "path": task.output})
+    tools.observe("task.placed", {"task": task.name, "identity": task.identity, "path": task.output})
 
 
 def _place_of(task: Task, row: OutputRow) -> str:

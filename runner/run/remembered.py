@@ -31,7 +31,8 @@ _WRITTEN_WITHIN = 60.0
 
 _INTENDED = b'"event":"task.intended"'
 _INTENT = re.compile(
-    rb'\{"at":"([0-9T:.Z-]+)"[^\n]*"identity":"([0-9a-f]{64})"[^\n]*"attempt":"([0-9a-f]{32})"'
+    # the first of each: what the task takes of another names an attempt too
+    rb'\{"at":"([0-9T:.Z-]+)"[^\n]*?"identity":"([0-9a-f]{64})"[^\n]*?"attempt":"([0-9a-f]{32})"'
 )
 _POSTED = rb'"event":"task\.(?:submitted|ambiguous|held)"[^\n]*"identity":"%s"'
 
@@ -60,8 +61,9 @@ def check_is_remembered(project: Project, reader: LedgerReader | None) -> None:
         raise StateError(
             f"{project.runs_dir}: tells of submits that the ledger does not know: {min(unknown)}{more};"
             " the ledger was lost, or is an older copy; nothing was sent",
-            hint="put the newest ledger.db back. Without one: see in the service's own console what was paid"
-            " for, then move those folders out of runs/, and their tasks are new",
+            hint="put the newest copy of the ledger back if there is one, then `callsheet recover`"
+            + (" (with --sandbox or --base-url as here)" if project.is_rehearsal else "")
+            + ": it finds what was paid for",
         )
 
 

@@ -109,7 +109,8 @@ class TaskLife:
         if is_there:
             tools, at = self.session.tools, self.session.tools.machine.wall()
             await tools.commits.write(lambda ledger: ledger.reopen(attempt.id, at))
-            tools.observe("task.reopened", {"task": self.name, "identity": attempt.identity})
+            who = {"task": self.name, "identity": attempt.identity, "attempt": attempt.id}
+            tools.observe("task.reopened", who)
             await self.follow(await self._attempt(attempt.id))
         return is_there
 
@@ -256,7 +257,7 @@ class TaskLife:
         )
         tools.observe(
             "task.expired" if expired else "task.failed",
-            {"task": paid.name, "identity": paid.identity, "code": code, "error": message},
+            {**paid.words, "code": code, "error": message},
         )
 
     def _tell_done(self, paid: Paid, rows: tuple[OutputRow, ...]) -> None:
@@ -268,7 +269,7 @@ class TaskLife:
                 "task.renamed",
                 {"task": paid.name, "identity": paid.identity, "path": video, "taken": paid.output},
             )
-        observe("task.done", {"task": paid.name, "identity": paid.identity})
+        observe("task.done", paid.words)
 
     async def _read(self, attempt_id: str) -> Paid:
         """An attempt that the service has accepted, as the ledger has it now."""

@@ -238,4 +238,4 @@ class Watch:
             lambda ledger: ledger.observe(paid.attempt_id, generation, at, is_same_input=is_same_input)
         )
         name = "task.status" if generation.status is not None else "task.status_unknown"
-        tools.observe(name, {"task": paid.name, "identity": paid.identity, "status": generation.raw_status})
+        tools.observe(name, {**paid.words, "status": generation.raw_status})

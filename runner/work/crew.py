@@ -22,7 +22,6 @@ Found = TypeVar("Found")
 
 _CALLS_A_SLOT = 4
 """Calls that wait for each slot, done ones included: a long file holds up those behind it no sooner."""
-_TRIES_ALONE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,10 @@ class Crew(Protocol):
     @property
     def most_items(self) -> int:
         """Items of one call at most."""
+
+    @property
+    def loses_all(self) -> bool:
+        """Whether a process that dies takes every call along that waits, whichever killed it."""
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]: ...
 
@@ -96,18 +99,20 @@ def work(
 def _once_more(
     crew: Crew, function: Callable[[Shared, Item], Found], shared: Shared, items: Sequence[Item]
 ) -> list[Found | Lost]:
-    """The items of a call whose worker died: together, as another call may have killed it, then alone."""
-    found: list[Found | Lost]
-    try:
-        found = crew.result(crew.submit(call, function, shared, items))
-    except WorkerDiedError:
-        found = [_alone(crew, function, shared, item) for item in items]
-    return found
+    """The items of a call whose worker died, each alone in the end."""
+    if crew.loses_all:
+        try:
+            found: list[Found | Lost] = crew.result(crew.submit(call, function, shared, items))
+        except WorkerDiedError:
+            pass
+        else:
+            return found
+    return [_alone(crew, function, shared, item) for item in items]
 
 
 def _alone(crew: Crew, function: Callable[[Shared, Item], Found], shared: Shared, item: Item) -> Found | Lost:
     why = ""
-    for _ in range(_TRIES_ALONE):
+    for _ in range(2 if crew.loses_all else 1):  # somebody may have killed the first one
         try:
             (found,) = crew.result(crew.submit(call, function, shared, (item,)))
         except WorkerDiedError as error:

@@ -11,7 +11,6 @@ import pickle
 import socket
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 from runner import __version__
 from runner.errors import UsageError, WorkersError
 from runner.plural import count
+from runner.redact import printable
 from runner.work.crew import WorkerDiedError
 
 _ITEMS_A_CALL = 64
@@ -98,6 +98,7 @@ class DaskWorkers:
     """A crew; see `Crew`."""
 
     most_items = _ITEMS_A_CALL
+    loses_all = False
 
     def __init__(self, address: str, terms: Terms) -> None:
         self.address = address
@@ -105,13 +106,13 @@ class DaskWorkers:
         self._client = _connect(address)
         self._looked = self._with_workers = time.monotonic()
         self._slots = 1
+        self._executor = self._client.get_executor(pure=False, retries=0)
         try:
             self._wait_for_workers()
             self._greet()
         except BaseException:
             self.__exit__()
             raise
-        self._executor = self._client.get_executor(pure=False, retries=0)
 
     @property
     def slots(self) -> int:
@@ -140,7 +141,9 @@ class DaskWorkers:
             except CancelledError as error:
                 raise self._gone() from error
             except (ImportError, AttributeError) as error:
-                raise self._refused([f"a worker cannot load callsheet {__version__}: {error}"]) from error
+                raise self._refused(
+                    [f"a worker cannot load callsheet {__version__}: {_first_line(error)}"]
+                ) from error
             if isinstance(found, Unfit):
                 raise self._refused([f"a worker at {found.host} {found.why}"])
             return found
@@ -148,9 +151,9 @@ class DaskWorkers:
     def _look(self, now: float) -> None:
         """How many there are. Raises WorkersError where the scheduler or all of them are gone for long."""
         self._looked = now
+        if self._client.status == "closed":  # Dask has tried for as long as to connect
+            raise self._gone()
         if self._client.status != "running":
-            if now - self._with_workers > _SECONDS_WITHOUT_WORKERS:
-                raise self._gone()
             return
         self._slots = sum(self._client.nthreads().values())
         if self._slots:
@@ -174,22 +177,24 @@ class DaskWorkers:
 
     def _greet(self) -> None:
         """Asks each worker; one that does not answer in time is asked with its first call."""
-        from distributed import wait
-
         asked = {
             worker: self._client.submit(greet, self._terms, workers=[worker], pure=False, priority=10)
             for worker in self._client.nthreads()
         }
-        with contextlib.suppress(TimeoutError):
-            wait([*asked.values()], timeout=_SECONDS_TO_GREET)  # type: ignore[no-untyped-call]
-        told: Counter[str] = Counter()
+        told: list[str] = []
+        until = time.monotonic() + _SECONDS_TO_GREET
         for worker, future in asked.items():
-            if future.status == "error":
-                told[f"worker {worker} cannot load callsheet {__version__}: {future.exception()}"] += 1
-            elif future.status == "finished" and (unfit := future.result()) is not None:
-                told[f"worker {worker} at {unfit.host} {unfit.why}"] += 1
+            try:
+                unfit = future.result(max(0.01, until - time.monotonic()))
+            except TimeoutError:
+                continue
+            except Exception as error:  # whatever its Python says of our function
+                told.append(f"worker {worker} cannot load callsheet {__version__}: {_first_line(error)}")
+            else:
+                if unfit is not None:
+                    told.append(f"worker {worker} at {unfit.host} {unfit.why}")
         if told:
-            raise self._refused([*told])
+            raise self._refused(told)
 
     def _refused(self, told: list[str]) -> WorkersError:
         more = [f"and {count(len(told) - _MOST_TOLD, 'worker')} more"] if len(told) > _MOST_TOLD else []
@@ -205,8 +210,14 @@ class DaskWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with _quiet(), contextlib.suppress(TimeoutError, OSError):
+        # the scheduler may have gone, and Dask says that in many ways
+        with _quiet(), contextlib.suppress(Exception):
+            self._executor.shutdown(wait=False)
             self._client.close(timeout=1)
+
+
+def _first_line(error: Exception) -> str:
+    return printable(f"{type(error).__name__}: {error}".split("\n")[0])
 
 
 def _connect(address: str) -> Any:
@@ -217,7 +228,10 @@ def _connect(address: str) -> Any:
         raise UsageError(
             f"--workers {address} needs the extra `cluster`", hint="pip install 'callsheet[cluster]'"
         ) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # what matters of it is told by us
+    for name in [*logging.root.manager.loggerDict]:
+        if name.partition(".")[0] in {"asyncio", "distributed", "tornado"}:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         with _quiet():
             return Client(  # type: ignore[no-untyped-call]  # as distributed ships it

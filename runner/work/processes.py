@@ -22,6 +22,7 @@ class Processes:
     """A pool that is made anew when a process of it dies. Its processes have no keys in their environment."""
 
     most_items = _ITEMS_A_CALL
+    loses_all = True
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -57,14 +58,13 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
         ours = set(multiprocessing.active_children()) - self._others
         for process in ours:
             process.terminate()
         for process in ours:
             process.join(_SECONDS_TO_END)
             process.kill()
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:

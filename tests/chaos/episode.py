@@ -156,7 +156,7 @@ def settle_by_hand(film: ProcessBench) -> int:
     came = {DEFAULT_EXPIRY - task.request["execution_expires_after"]: task.id for task in film.server.tasks()}
     shown = json.loads(film.call("reconcile", "--output-format", "json").stdout)
     # what was taken for absent is listed too, and waits for nobody
-    listed = [one for one in shown if one["state"] != "absent"]
+    listed = [one for one in shown if one["state"] not in ("absent", "again")]
     for one in listed:
         answer = ["--adopt", came[one["tag"]]] if one["tag"] in came else ["--again"]
         settled = film.call("reconcile", one["identity"], *answer)

@@ -211,21 +211,21 @@ class Fleet:
         """A person's word that no process of `host` lives."""
         return by.do("lease", "sign-off", host.name)
 
-    def finish(self) -> tuple[int, int, str]:
-        """Lets all hosts run to the end: the last exit status, how many tasks a person has settled, and what
-        the hosts have said if that was not the end.
+    def finish(self, *hosts: Host) -> tuple[int, int, str]:
+        """Lets these hosts run to the end, all where none is named: the last exit status, how many tasks a
+        person has settled, and what the hosts have said if that was not the end.
         """
-        held, statuses = 0, {host.name: -1 for host in self.hosts}
+        held, statuses = 0, dict[str, int]()
         for _ in range(LAST_RUNS):
-            for host in self.hosts:
+            for host in hosts or self.hosts:
                 statuses[host.name] = host.run()
             if not any(statuses.values()):
                 return 0, held, ""
             if ExitCode.PERSON_NEEDED in statuses.values():
                 held += self.settle_by_hand()
-            elif {*statuses.values()} <= {ExitCode.DONE, ExitCode.TRY_AGAIN}:
+            elif ExitCode.TRY_AGAIN in statuses.values():
                 time.sleep(TAKEOVER / 4)
-            else:
+            if ExitCode.BUG in statuses.values():
                 break
         told = "\n".join(f"{host.name}:\n{host.log.read_text()[-6000:]}" for host in self.hosts)
         return next(filter(None, statuses.values())), held, told

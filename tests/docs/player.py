@@ -156,7 +156,7 @@ class Player:
         try:
             if file.parent.name == "jobs" and file.suffix in (".yaml", ".yml"):
                 # the reader's own job: what only a trusted one may say is no mistake here
-                options = LoadOptions(os.environ, trust_job=True)
+                options = LoadOptions(os.environ, trust_job=True, is_rehearsal=True)
                 make_plan(load_job(file, root=self.project, options=options), origin="sandbox")
             elif file == self.project / PROJECT_FILE:
                 load_project_file(self.project)

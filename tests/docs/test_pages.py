@@ -21,7 +21,11 @@ def _weighed(page: Page) -> ParameterSet:
 
 
 @pytest.mark.parametrize("page", [_weighed(page) for page in played_pages()])
-def test_a_page_does_what_it_says(page: Page, shell: Mapping[str, str], tmp_path: Path) -> None:
+def test_a_page_does_what_it_says(
+    page: Page, shell: Mapping[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if any("$CALLSHEET_LEDGER" in block.body or "ledger copy" in block.body for block in page.blocks):
+        shell = {**shell, "CALLSHEET_LEDGER": request.getfixturevalue("ledger_url")}
     Player(page, make_project(tmp_path), shell).play()
 
 

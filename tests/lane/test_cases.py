@@ -13,7 +13,7 @@ from runner.lane.control import Control
 from runner.lane.evidence import Finding, Hope, Witness
 from runner.lane.reconcile import SCANS, Case, Sight
 from runner.lane.scan import DAY
-from runner.ledger.rows import Doubt
+from runner.ledger.rows import TAKEN_OVER, Doubt
 from runner.ledger.states import Reason
 from runner.redact import Redactor
 from tests.support.unclear_attempts import unclear
@@ -84,6 +84,20 @@ async def test_the_second_doubt_of_one_decision_is_held() -> None:
     assert "once for each decision" in str(counted.hold_reason(second, seen, POLICY, LIFE))
     holding = replace(POLICY, on_ambiguous=OnAmbiguous.HOLD)
     assert "run.on_ambiguous" in str(counted.hold_reason(first, seen, holding, LIFE))
+
+
+@pytest.mark.fault(128)
+async def test_what_a_silent_machine_was_to_send_is_held_and_never_absent() -> None:
+    one = unclear()
+    silent = Evidence(row=TAKEN_OVER, headers_begun=None, reason="fell silent")
+    attempt = replace(one.attempt, evidence=silent)
+    for witness, started in ((Witness.LATE, 400.0), (Witness.EARLY, 4000.0)):
+        seen = sight(started, witness)
+        counted = case(*[seen] * SCANS)
+        assert counted.hold_reason(one, seen, POLICY, LIFE) is None
+        assert "may send it still" in str(
+            counted.hold_reason(replace(one, attempt=attempt), seen, POLICY, LIFE)
+        )
 
 
 @pytest.mark.fault(107)

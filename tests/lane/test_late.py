@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from runner.job.project_file import Where as ForWhom
 from runner.job.project_file import Window, WindowCap
 from runner.lane.paid import InDoubt
 from runner.ledger.caps import Budgets
-from runner.ledger.rows import GIVEN_UP, Grounds
+from runner.ledger.rows import GIVEN_UP, TAKEN_OVER, Grounds
 from runner.ledger.states import Basis, Reason, Resolution, TaskState
 from runner.providers.base import RemoteTask
 from runner.run import lock
@@ -27,6 +28,8 @@ from tests.support.unclear_runs import ALL, attempts, cut, is_done, sweep, warm_
 pytestmark = pytest.mark.anyio
 
 DAY = 86_400.0
+
+SILENT = json.dumps({"row": TAKEN_OVER, "headers_begun": None, "reason": "fell silent"})
 
 
 def hidden(**fields: object) -> Fault:
@@ -70,6 +73,29 @@ async def test_a_row_that_turns_up_after_its_absence_is_a_paid_attempt_of_its_ta
     assert states == [TaskState.DONE, TaskState.DONE]
     assert (await bench.run(file)).counts == {TaskState.DONE: 1}
     assert (server.accepted, resolutions(bench)) == (3, ["found"])
+
+
+@pytest.mark.fault(128)
+@pytest.mark.parametrize("is_taken_over", [True, False])
+async def test_what_was_held_when_a_machine_fell_silent_is_looked_for_too(
+    bench: RunBench, server: SandboxServer, is_taken_over: bool
+) -> None:
+    """It may wake and send it; what is held for another reason waits for a person."""
+    await warm_up(bench)
+    server.faults.add(cut(accept=True), hidden(seed=1))
+    file = bench.write_job(sweep(seeds=1, more=", on_ambiguous: hold"))
+    assert (await bench.run(file)).counts == {TaskState.HELD: 1}
+    accepted = server.accepted
+    server.faults.clear()
+    if is_taken_over:
+        with bench.ledger() as ledger, ledger.transaction():
+            ledger._db.execute("UPDATE attempts SET evidence = ? WHERE state = 'held'", (SILENT,))
+    result = await bench.run(file)
+    assert result.counts == {TaskState.DONE if is_taken_over else TaskState.HELD: 1}
+    assert (
+        any("held for a person is in the service's list" in said for said in result.reasons) is is_taken_over
+    )
+    assert server.accepted == accepted
 
 
 @pytest.mark.fault(116)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from runner.errors import ExitCode, StateError
-from runner.lane.lease import GUARD, PATIENCE, TAKEOVER, Lease, Leases
-from runner.ledger.leases import LaneHeldError, LaneKey
+from runner.lane.lease import GUARD, PATIENCE, TAKEOVER, Lease, Leases, sign_off_host
+from runner.ledger.caps import CapReachedError, Caps, Elsewhere
+from runner.ledger.leases import LaneHeldError, LaneKey, host_name
+from runner.ledger.ledger import MadeElsewhereError
 from runner.ledger.states import TaskState
-from tests.support.ledger_rows import CUT, SENT, intend
+from tests.support.ledger_rows import CUT, RUN, SENT, intend, intent, task
 from tests.support.shared_bench import LANE, Host, database, hosts
 
 __all__ = ["database"]
@@ -261,6 +264,54 @@ def test_a_person_signs_off_only_for_who_gives_no_sign_of_life(database: str) ->
         assert found.state is TaskState.AMBIGUOUS
         assert not found.is_taken_over, "by a person's word nothing more comes of it"
         assert PATIENCE > GUARD
+
+
+@pytest.mark.fault(137)
+def test_a_sign_off_for_a_host_looks_for_longer_than_its_guard(database: str) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        host, began = host_name(), second.clock
+
+        def wait(seconds: float) -> None:
+            second.clock += seconds
+
+        def live(seconds: float) -> None:
+            wait(seconds)
+            if second.clock - began > GUARD:
+                first.beat()
+
+        with pytest.raises(LaneHeldError, match="it is alive; nothing was changed"):
+            sign_off_host(second.ledger, host, clock=lambda: second.clock, sleep=live)
+        assert first.lease().is_fresh()
+        assert sign_off_host(second.ledger, "elsewhere", clock=lambda: second.clock, sleep=wait) == []
+        began = second.clock
+        (signed,) = sign_off_host(second.ledger, host, clock=lambda: second.clock, sleep=wait)
+        assert second.clock - began > GUARD
+        assert signed.key == LANE
+        began = second.clock
+        second.take()
+        assert second.clock == began
+
+
+def test_a_cap_counts_what_another_machine_has_begun_meanwhile(database: str) -> None:
+    """Its run did not exist when this one's cap was worked out."""
+    with hosts(database, "a", "b") as (first, second):
+        caps = Caps(max_tasks=2, elsewhere=Elsewhere(RUN.job_name, RUN.edition, frozenset(), 0))
+        other = replace(RUN, id="run-2")
+        with second.ledger.transaction():
+            second.ledger.begin_run(other)
+            second.ledger.intend(task(1), other.job_file, other.id, intent(1), Caps(), 1000.0)
+        intend(first.ledger, 2, caps=caps)
+        with pytest.raises(CapReachedError):
+            intend(first.ledger, 3, caps=caps)
+
+
+def test_a_task_that_another_account_has_begun_is_left_to_it(database: str) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        intend(first.ledger, 1)
+        with pytest.raises(MadeElsewhereError, match="another machine") as told:
+            intend(second.ledger, 1, name="another")
+        assert told.value.exit_code is ExitCode.TRY_AGAIN
 
 
 @pytest.mark.fault(128)

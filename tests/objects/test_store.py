@@ -173,7 +173,7 @@ def test_an_address_that_is_signed_gives_the_object_to_anybody(store: ObjectStor
     assert SECRET not in url
 
 
-@pytest.mark.security(46)
+@pytest.mark.security(27)
 def test_plain_http_goes_to_loopback_alone(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url.replace("127.0.0.1", "store.example"))
     store = ObjectStore.open(ObjectAddress.parse("s3://bucket"))

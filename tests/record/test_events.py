@@ -16,7 +16,7 @@ import pytest
 from runner.errors import StateError
 from runner.json_value import JsonValue
 from runner.ledger.states import TaskState
-from runner.record.events import EventLog, fan_out
+from runner.record.events import EventLog, Own, fan_out
 from runner.redact import REMOVED, Redactor
 
 CANARY = "rsk_canary0123456789"
@@ -176,3 +176,11 @@ def test_every_event_that_is_sent_has_a_row_in_the_reference() -> None:
 
     assert {"run.started", "task.submitted", "log.lost"} <= sent
     assert {name for name in sent if f"`{name}`" not in reference} == set()
+
+
+def test_a_value_of_ours_is_written_as_it_is_without_its_secrets(log: EventLog, path: Path) -> None:
+    """A prompt keeps its line breaks: who reads the log back has the request that was sent."""
+    log("task.intended", {"intent": Own({"text": f"a\nb \x1b {CANARY}", "url": "https://a.test/b?sig=1"})})
+    [line] = path.read_text().splitlines()
+    assert json.loads(line)["intent"] == {"text": f"a\nb \x1b {REMOVED}", "url": "https://a.test/b"}
+    assert line.isprintable()

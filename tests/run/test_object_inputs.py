@@ -72,7 +72,7 @@ def written(root: Path) -> bytes:
 
 @pytest.mark.anyio
 @pytest.mark.fault(146)
-@pytest.mark.security(47)
+@pytest.mark.security(28)
 async def test_a_local_video_reaches_a_service_that_takes_urls_only(
     ark: RealBench, s3: S3, clip: bytes
 ) -> None:
@@ -151,7 +151,7 @@ async def test_an_object_that_changed_since_it_was_planned_is_not_sent(ark: Real
     assert not ark.has_seen("task.intended")
 
 
-@pytest.mark.security(48)
+@pytest.mark.security(29)
 def test_a_job_names_no_object_that_the_owner_has_not_allowed(ark: RealBench, s3: S3) -> None:
     bucket = s3.bucket()
     s3.put(bucket, "refs/boat.png", png(320, 320))

@@ -113,14 +113,14 @@ def _archive(
             told[0] += 1
             console.status(f"archive: {count(told[0], 'file')}")
 
-    commits = Commits(ledger, machine.threads)
-    work = Archive(store, commits, LocalFiles(project.base), machine.wall, observe, machine.random)
-
-    async def go() -> None:
+    async def go() -> Archive:
+        commits, files = Commits(ledger, machine.threads), LocalFiles(project.base)
+        work = Archive(store, commits, files, machine.wall, observe, machine.random)
         async with work.beside(deadline):
             pass
+        return work
 
-    anyio.run(go)
+    work = anyio.run(go)
     return work.put, work.put_bytes, work.left(), work.words()
 
 

@@ -34,9 +34,7 @@ from runner.job.load_project import load_project_file, readable_project_file
 from runner.job.project_file import NotifyOn
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
-from runner.ledger.database import open_for_reading
-from runner.ledger.open import has_ledger
-from runner.ledger.read import LedgerReader
+from runner.ledger.open import has_ledger, is_shared, open_reader, shared_address
 from runner.ledger.states import TaskState
 from runner.plural import count
 from runner.project import PROJECT_FILE, Project, find_project
@@ -261,11 +259,12 @@ def _ledger(project: Project) -> Iterator[Check]:
             check_is_remembered(project, None)
             yield _ok("ledger", "none yet: nothing has been run")
             return
-        with contextlib.closing(open_for_reading(project.ledger_path)) as connection:
-            check_is_own(project, LedgerReader(connection))
-            verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
-            counts = LedgerReader(connection).count_states()
-            check_is_remembered(project, LedgerReader(connection))
+        with contextlib.closing(open_reader(project)) as ledger:
+            check_is_own(project, ledger)
+            verdict = "ok" if is_shared(project) else ledger.integrity()
+            counts = ledger.count_states()
+            check_is_remembered(project, ledger)
+        address = shared_address(project)
     except CallsheetError as error:
         yield _wrong("ledger", error)
         return
@@ -277,7 +276,11 @@ def _ledger(project: Project) -> Iterator[Check]:
         return
     in_flight = sum(number for state, number in counts.items() if state.is_in_flight)
     unclear = sum(number for state, number in counts.items() if state.is_unclear)
-    told = f"whole, {sum(counts.values())} attempts, {in_flight} in flight, {unclear} unclear"
+    where = "whole" if address is None else address.words
+    told = f"{where}, {sum(counts.values())} attempts, {in_flight} in flight, {unclear} unclear"
+    if address is not None and address.is_in_plain_text:
+        hint = "add ?sslmode=verify-full to the URL: prompts and the password may pass in plain text"
+        yield _warning("ledger", f"{address.words}: TLS is not asked for", hint)
     if counts.get(TaskState.HELD):
         hint = "`callsheet reconcile` lists what waits for you"
         yield Check("wrong", "ledger", told, hint, ExitCode.PERSON_NEEDED)

@@ -1,0 +1,196 @@
+"""A project whose ledger is a PostgreSQL: each verb finds it, in each clone, and no password is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from click.shell_completion import ShellComplete
+
+from runner.__main__ import main
+from runner.cli.main import callsheet
+from runner.errors import ExitCode
+from runner.sandbox import SandboxConfig, SandboxServer
+from tests.support.postgres import PASSWORD
+
+PROJECT = """\
+version: 1
+project: 7f3a9c12
+ledger: {url_env: TEAM_LEDGER}
+accounts:
+  studio: {provider: mesh, api_key_env: STUDIO_KEY, base_url: "%s", labels: {client: acme}}
+budgets:
+  - {month: {max_tasks: 3}}
+"""
+JOB = """\
+version: 1
+models: [{id: byteplus/seedance-1-0-pro, at: studio}]
+seeds: 1..%d
+request: {resolution: 480p, ratio: 1:1, duration: 4}
+content: [{type: text, text: A paper boat}]
+output: out/s${{ seed }}.mp4
+run: {settle: 0s, poll: {first: 20ms, min: 20ms, max: 50ms}}
+"""
+
+
+@pytest.fixture
+def server() -> Iterator[SandboxServer]:
+    with SandboxServer(SandboxConfig(latency=(0, 0))) as running:
+        yield running
+
+
+@dataclass(slots=True)
+class Team:
+    """Clones of one project, with one sandbox as the real service."""
+
+    root: Path
+    server: SandboxServer
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+    said: list[str] = field(default_factory=list)
+
+    def clone(self, name: str, *, seeds: int = 2) -> Path:
+        folder = self.root / name
+        folder.mkdir()
+        (folder / "callsheet.yaml").write_text(PROJECT % self.server.url)
+        (folder / "boat.yaml").write_text(JOB % seeds)
+        return folder
+
+    def call(self, folder: Path, *arguments: str) -> int:
+        self.monkeypatch.chdir(folder)
+        self.capsys.readouterr()
+        code = main(list(arguments))
+        printed = self.capsys.readouterr()
+        self.said += [printed.out, printed.err]
+        return code
+
+    @property
+    def out(self) -> str:
+        return self.said[-2]
+
+    @property
+    def err(self) -> str:
+        return self.said[-1]
+
+
+@pytest.fixture
+def team(
+    tmp_path: Path,
+    server: SandboxServer,
+    ledger_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Team:
+    monkeypatch.setenv("STUDIO_KEY", "rsk_studio_0123456789")
+    monkeypatch.setenv("TEAM_LEDGER", ledger_url)
+    return Team(tmp_path, server, monkeypatch, capsys)
+
+
+def test_a_second_clone_pays_for_nothing_that_the_first_one_has_and_keeps_its_budget(team: Team) -> None:
+    """With no state of its own: the ledger says what was paid for."""
+    first = team.clone("first")
+    assert team.call(first, "run", "boat.yaml") == ExitCode.DONE, team.err
+    assert not (first / ".callsheet" / "ledger.db").exists()
+    second = team.clone("second", seeds=4)
+    assert team.call(second, "run", "boat.yaml") == ExitCode.REFUSED
+    assert "budgets[0].month.max_tasks is 3" in team.err
+    assert team.server.accepted == 3
+    assert {path.name for path in (second / "out").iterdir()} == {"s1.mp4", "s2.mp4", "s3.mp4"}
+
+
+def test_each_verb_that_reads_finds_the_shared_ledger(team: Team) -> None:
+    clone = team.clone("first")
+    assert team.call(clone, "status") == ExitCode.USAGE
+    assert team.call(clone, "run", "boat.yaml") == ExitCode.DONE, team.err
+    for verb in (
+        ("runs",),
+        ("status",),
+        ("show", "s1"),
+        ("spend", "--by", "label"),
+        ("budget",),
+        ("plan", "boat.yaml"),
+        ("collect",),
+        ("reconcile",),
+        ("verify", "latest"),
+        ("prune", "--older", "1d"),
+        ("lease",),
+        ("report",),
+    ):
+        assert team.call(clone, *verb) == ExitCode.DONE, (verb, team.err)
+    other = team.clone("other")
+    assert team.call(other, "spend", "--output-format", "json") == ExitCode.DONE
+    assert json.loads(team.out)["total"]["settled"]["tasks"] == 2
+    assert team.call(other, "doctor") == ExitCode.DONE, team.out
+    assert "the shared ledger (host 127.0.0.1, database postgres), 2 attempts" in " ".join(team.out.split())
+    completer = ShellComplete(callsheet, {}, "callsheet", "_CALLSHEET_COMPLETE")
+    found = [item.value for item in completer.get_completions(["plan", "--only"], "")]
+    assert len(found) == 2
+
+
+def test_a_server_that_is_gone_is_told_by_every_verb(team: Team) -> None:
+    clone = team.clone("first")
+    team.monkeypatch.setenv("TEAM_LEDGER", f"postgresql://callsheet:{PASSWORD}@127.0.0.1:1/team")
+    for verb in (("run", "boat.yaml"), ("status",), ("spend",), ("collect",), ("doctor",), ("show", "x")):
+        assert team.call(clone, *verb) == ExitCode.CANNOT_WRITE, (verb, team.err)
+        told = " ".join(f"{team.out} {team.err}".split())
+        assert "the shared ledger (host 127.0.0.1, database team): nothing listens there" in told
+    assert team.server.accepted == 0
+    assert not (clone / ".callsheet" / "ledger.db").exists()
+
+
+def test_the_ledger_moves_there_and_back(team: Team) -> None:
+    """A project file that loses its line, or has it too early, leads to no ledger at all."""
+    clone = team.clone("first")
+    shared = (clone / "callsheet.yaml").read_text()
+    local = shared.replace("ledger: {url_env: TEAM_LEDGER}\n", "")
+    (clone / "callsheet.yaml").write_text(local)
+    assert team.call(clone, "-q", "init") == ExitCode.DONE
+    assert team.call(clone, "run", "boat.yaml") == ExitCode.DONE, team.err
+    assert team.call(clone, "ledger", "copy", "--to", "shared") == ExitCode.USAGE
+    (clone / "callsheet.yaml").write_text(shared)
+    assert team.call(clone, "run", "boat.yaml") == ExitCode.NO_PROJECT
+    assert "callsheet ledger copy --to shared" in team.err
+    assert team.call(clone, "ledger", "copy", "--to", "shared") == ExitCode.DONE, team.err
+    assert "the ledger is shared: 2 tasks, 2 attempts, 1 run" in team.err + team.out
+    assert team.call(clone, "ledger", "copy", "--to", "shared") == ExitCode.DONE
+    assert "already shared" in team.err + team.out
+    assert team.call(clone, "run", "boat.yaml") == ExitCode.DONE
+    (clone / "callsheet.yaml").write_text(local)
+    for verb in (("run", "boat.yaml"), ("status",), ("collect",), ("doctor",)):
+        assert team.call(clone, *verb) == ExitCode.NO_PROJECT, (verb, team.err)
+        assert "was moved to the shared ledger" in team.out + team.err
+    (clone / "callsheet.yaml").write_text(shared)
+    assert team.call(clone, "ledger", "copy", "--to", "local") == ExitCode.DONE, team.err
+    assert team.call(clone, "status") == ExitCode.NO_PROJECT
+    assert "remove `ledger:` from callsheet.yaml" in team.err
+    (clone / "callsheet.yaml").write_text(local)
+    assert team.call(clone, "run", "boat.yaml") == ExitCode.DONE
+    assert team.server.accepted == 2
+
+
+@pytest.mark.security(27)
+def test_the_password_of_the_ledger_is_in_no_file_and_no_message(team: Team) -> None:
+    """Nor the user's name where the server refuses it, and no job reads the variable."""
+    clone = team.clone("first")
+    assert team.call(clone, "run", "boat.yaml", "-vv") == ExitCode.DONE, team.err
+    assert team.call(clone, "doctor", "-v") == ExitCode.DONE
+    for url in (
+        f"postgresql://intruder:{PASSWORD}x@127.0.0.1:1/team",
+        f"postgresql://intruder:{PASSWORD}x@nowhere.invalid/team",
+        f"postgresql://intruder:{PASSWORD}x@127.0.0.1/team?sslmode=nonsense",
+        f"postgresql://intruder:{PASSWORD}x@[",
+        f"mysql://intruder:{PASSWORD}x@127.0.0.1/team",
+    ):
+        team.monkeypatch.setenv("TEAM_LEDGER", url)
+        assert team.call(clone, "run", "boat.yaml", "-vv") in (ExitCode.CANNOT_WRITE, ExitCode.NO_PROJECT)
+    (clone / "thief.yaml").write_text(
+        JOB.replace("text: A paper boat", "text: '${{ env.TEAM_LEDGER }}'") % 1 + "env: [TEAM_LEDGER]\n"
+    )
+    assert team.call(clone, "plan", "thief.yaml", "--trust-job") == ExitCode.JOB_INVALID
+    written = [path.read_bytes() for path in team.root.rglob("*") if path.is_file()]
+    for text in [*written, *(said.encode() for said in team.said)]:
+        assert PASSWORD.encode() not in text
+        assert b"intruder" not in text

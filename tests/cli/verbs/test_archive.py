@@ -1,0 +1,225 @@
+"""`archive`, `fetch` and what the other verbs say of files that lie in a store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from runner.__main__ import main
+from runner.errors import ExitCode
+from runner.sandbox import SANDBOX_KEY, SandboxServer
+from tests.support.s3 import S3, SECRET, Fault
+
+JOB = """\
+version: 1
+models: [{id: byteplus/seedance-1-0-pro, at: here}]
+seeds: 1..2
+request: {resolution: 480p, ratio: 1:1, duration: 4}
+content: [{type: text, text: A paper boat}]
+output: out/s${{ seed }}.mp4
+run: {poll: {first: 20ms, min: 20ms, max: 50ms}}
+"""
+
+
+@dataclass(slots=True)
+class StoreBench:
+    """A project with a store and a service on loopback, which is real: an account names it."""
+
+    root: Path
+    bucket: str
+    s3: S3
+    url: str
+    capsys: pytest.CaptureFixture[str]
+    out: str = ""
+    err: str = ""
+
+    def __call__(self, *arguments: str) -> ExitCode:
+        code = ExitCode(main([*arguments]))
+        self.out, self.err = self.capsys.readouterr()
+        assert SECRET not in self.out + self.err
+        return code
+
+    def configure(self, more: str = "") -> None:
+        (self.root / "callsheet.yaml").write_text(
+            f"version: 1\nstore: s3://{self.bucket}/pre\n{more}\n"
+            f'accounts:\n  here: {{provider: mesh, base_url: "{self.url}"}}\n',
+            encoding="utf-8",
+        )
+
+    def document(self) -> dict[str, object]:
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+    @property
+    def videos(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "out").glob("*"))
+
+
+@pytest.fixture
+def store(
+    tmp_path: Path,
+    s3: S3,
+    server: SandboxServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> StoreBench:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MESHAPI_API_KEY", SANDBOX_KEY)
+    found = StoreBench(tmp_path, s3.bucket(), s3, server.url, capsys)
+    assert found("init", ".") == 0
+    found.configure()
+    (tmp_path / "jobs" / "boat.yaml").write_text(JOB, encoding="utf-8")
+    return found
+
+
+def run(store: StoreBench) -> None:
+    assert store("run", "jobs/boat.yaml", "--yes") == 0, store.err
+
+
+def test_a_machine_with_an_empty_disk_knows_that_all_is_done(store: StoreBench) -> None:
+    run(store)
+    assert store("archive") == 0
+    assert "archived 0 files" in store.out
+    shutil.rmtree(store.root / "out")
+    assert store("plan", "jobs/boat.yaml", "--output-format", "json") == 0
+    assert {task["state"] for task in store.document()["tasks"]} == {"done"}  # type: ignore[attr-defined]
+    run(store)
+    assert not (store.root / "out").exists()
+    assert store("show", "s1") == 0
+    assert "(in the store, not here)" in store.out
+    assert f"in the store: s3://{store.bucket}/pre/sha256/" in store.out
+    assert "callsheet fetch s1" in store.err
+
+
+def test_a_file_is_brought_back_whole_and_nothing_is_overwritten(store: StoreBench) -> None:
+    run(store)
+    before = (store.root / "out/s1.mp4").read_bytes()
+    shutil.rmtree(store.root / "out")
+    assert store("fetch", "s1", "out/s1*") == 0
+    assert store.out.splitlines()[0] == "out/s1.mp4"
+    assert "fetched 1 file" in store.out
+    assert store.videos == ["s1.mp4"]
+    assert (store.root / "out/s1.mp4").read_bytes() == before
+    (store.root / "out/s1.mp4").write_bytes(b"mine")
+    assert store("fetch", "*") == 0
+    assert store.out.splitlines()[0] == "out/s2.mp4"
+    assert (store.root / "out/s1.mp4").read_bytes() == b"mine"
+    assert store("fetch", "s3") == ExitCode.USAGE
+    assert "not a task or a file that is known here" in store.err
+
+
+@pytest.mark.fault(149)
+def test_an_object_with_other_bytes_is_not_brought_back(store: StoreBench) -> None:
+    run(store)
+    shutil.rmtree(store.root / "out")
+    store.s3.fail("GET", "sha256", Fault(body=b"other bytes"))
+    assert store("fetch", "s1") == ExitCode.TRY_AGAIN
+    assert "its content is not what was archived" in store.err
+    assert store.videos == []
+
+
+def test_verify_says_what_it_has_read_and_what_not(store: StoreBench) -> None:
+    run(store)
+    shutil.rmtree(store.root / "out")
+    before = len(store.s3.requests)
+    assert store("verify", "--output-format", "json") == 0
+    assert len(store.s3.requests) == before
+    assert store.document()["counts"]["stored"] == 2  # type: ignore[index]
+    assert store("verify") == 0
+    assert "are there by the ledger's word" in store.err
+    assert store("verify", "--store-list", "--output-format", "json") == 0
+    assert store.document()["counts"]["listed"] == 2  # type: ignore[index]
+    assert store.s3.count("GET", "list-type") == 1
+    assert store.s3.count("GET", "sha256/.*mp4") == 0
+    assert store("verify", "--store") == 0
+    first, second = store.s3.keys(store.bucket)
+    size = len(store.s3.get(store.bucket, first))
+    store.s3.put(store.bucket, first, b"?" * size)
+    store.s3.delete(store.bucket, second)
+    assert store("verify", "--store-list") == ExitCode.TASK_FAILED  # one is missing; the other one fits
+    assert store("verify", "--store", "--output-format", "json") == ExitCode.TASK_FAILED
+    counts = store.document()["counts"]
+    assert (counts["changed"], counts["missing"]) == (1, 1)  # type: ignore[index]
+
+
+def test_verify_without_a_ledger_knows_of_copies_by_the_manifest(store: StoreBench) -> None:
+    run(store)
+    shutil.rmtree(store.root / "out")
+    for file in (store.root / ".callsheet").glob("ledger.db*"):
+        file.unlink()
+    assert store("verify", "--store", "--output-format", "json") == 0
+    assert store.document()["counts"]["stored"] == 2  # type: ignore[index]
+
+
+def test_a_check_forgets_what_is_not_there_and_archives_it_again(store: StoreBench) -> None:
+    run(store)
+    gone, _ = store.s3.keys(store.bucket)
+    store.s3.delete(store.bucket, gone)
+    assert store("archive") == 0
+    assert gone not in store.s3.keys(store.bucket)
+    assert store("archive", "--check") == 0
+    assert "is not there any more" in store.err
+    assert gone in store.s3.keys(store.bucket)
+
+
+def test_local_copies_go_after_store_keep_and_the_sheet_shows_how_to_get_them(store: StoreBench) -> None:
+    store.configure("store_keep: 0")
+    run(store)
+    assert store.videos == []
+    assert "2 files" in store.err
+    assert "removed here after store_keep" in store.err
+    (report,) = store.root.glob("runs/2*/report.html")
+    page = report.read_text(encoding="utf-8")
+    assert '"callsheet fetch s1"' in page
+    assert "data:image/webp;base64," in page
+    run(store)
+    assert store("prune", "--older", "0s") == 0
+    assert "0 files" in store.out
+
+
+def test_local_copies_stay_without_store_keep_and_before_it(store: StoreBench) -> None:
+    run(store)
+    store.configure("store_keep: 7d")
+    assert store("archive") == 0
+    assert store.videos == ["s1.mp4", "s2.mp4"]
+
+
+def test_a_store_that_cannot_be_used_is_told_before_anything_is_paid(
+    store: StoreBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    assert store("run", "jobs/boat.yaml", "--yes") == ExitCode.USAGE
+    assert "pip install 'callsheet[objects]'" in store.err
+    assert not (store.root / "out").exists()
+
+
+def test_a_project_without_a_store_is_told_how_to_name_one(store: StoreBench) -> None:
+    (store.root / "callsheet.yaml").write_text("version: 1\n", encoding="utf-8")
+    assert store("archive") == ExitCode.USAGE
+    assert "store: s3://BUCKET/PREFIX" in store.err
+
+
+@pytest.mark.fault(142)
+def test_an_archive_that_fails_says_why_and_can_be_repeated(store: StoreBench) -> None:
+    store.s3.fail("PUT", "sha256", Fault(status=403, code="AccessDenied"))
+    assert store("run", "jobs/boat.yaml", "--yes") == ExitCode.TRY_AGAIN
+    assert store.err.count("refuses these credentials") >= 1
+    assert store.videos == ["s1.mp4", "s2.mp4"]
+    assert store("archive", "--output-format", "json") == ExitCode.TRY_AGAIN
+    assert store.document()["left"] == ["out/s1.mp4", "out/s2.mp4"]
+    store.s3.faults.clear()
+    assert store("archive") == 0
+    assert len(store.s3.keys(store.bucket)) == 2
+
+
+@pytest.mark.parametrize("store_url", ["s3://", "http://bucket/x", "s3://bucket/../x", "s3://bucket/a//b"])
+def test_a_wrong_address_is_told_with_its_place(store_url: str, store: StoreBench) -> None:
+    (store.root / "callsheet.yaml").write_text(f"version: 1\nstore: {store_url}\n", encoding="utf-8")
+    assert store("validate", "callsheet.yaml") == ExitCode.JOB_INVALID
+    assert "callsheet.yaml:2:8: store:" in store.err + store.out
