@@ -14,7 +14,7 @@ from runner.job.model import RunPolicy
 from runner.lane.clock import ServerClock
 from runner.lane.commits import Writes
 from runner.lane.gate import Gate
-from runner.lane.lease import FencedWrites, Lease
+from runner.lane.lease import TAKEOVER, FencedWrites, Lease
 from runner.lane.machine import Machine
 from runner.lane.pace import Breaker, InFlight, RequestPace, Retry
 from runner.lane.uploads import ObjectUploads, Uploads
@@ -22,6 +22,8 @@ from runner.providers.base import Client
 from runner.providers.provider import Provider
 
 AN_ANSWER = "the service to answer a free request, before anything more is submitted"
+
+A_RENEWAL = "the shared ledger, to renew the account's lease before anything more is submitted"
 
 FIRST_TRIES = 4
 """Free requests that may fail before the first submit."""
@@ -100,9 +102,16 @@ class Lane:
         refusal: CallsheetError | None = tools.refusal
         if tools.lease is not None:
             tools.lease.when_lost.append(gate.close)
+            tools.lease.when_late.append(self._tell_late)
             refusal = refusal or tools.lease.refusal
         if refusal is not None:
             gate.close(refusal)
+
+    def _tell_late(self, is_late: bool) -> None:
+        if is_late:
+            self.gate.waiting(A_RENEWAL, TAKEOVER, self.in_flight.count)
+        else:
+            self.gate.waited(A_RENEWAL)
 
     @property
     def is_anothers(self) -> bool:

@@ -71,6 +71,8 @@ class Lease:
     this process is for: what is under way there is fetched with the key that the account has now."""
     refusal: LaneHeldError | None = None
     when_lost: list[Callable[[LaneHeldError], None]] = field(default_factory=list)
+    when_late: list[Callable[[bool], None]] = field(default_factory=list)
+    """Told after each renewal whether it was answered too late to count on the next POST."""
     held: list[_Held] = field(default_factory=list)
     renewed: float = -math.inf
     """When, by the clock, the last renewal that was answered was sent."""
@@ -101,11 +103,11 @@ class Lease:
                 told(error)
 
     def lost_to(self, row: LeaseRow | None) -> LaneHeldError:
-        who = "another process" if row is None else row.driver.words
-        if row is not None and row.is_free:
-            who = f"a person, who signed off {printable(row.host)}"
+        who = "to another process" if row is None else f"to {row.driver.words}"
+        if row is not None and row.is_free and row.driver.is_this:
+            who = f"when somebody signed off for {printable(row.host)}"
         return LaneHeldError(
-            f"the account's lease was lost to {who}: nothing more is sent or saved here", hint=_GO_ON
+            f"the account's lease was lost {who}: nothing more is sent or saved here", hint=_GO_ON
         )
 
 
@@ -176,11 +178,13 @@ class Leases:
 
     def _may_decide(self, began: float, wait: float, tell: Callable[[str], None]) -> bool:
         """One look at the leases of others; whether all is known that decides who gets which lane."""
-        now = self.machine.boottime()
         own = {lease.key for lease in self.leases}
         wanted = own.union(*(lease.earlier for lease in self.leases))
         is_open = False
-        for row in self._table.rows():
+        rows = self._table.rows()
+        # only now: a wait counts from behind the look that began it, however long that took
+        now = self.machine.boottime()
+        for row in rows:
             if row.is_free or row.key not in wanted:
                 continue
             sight = self._look_at(row, now)
@@ -280,11 +284,14 @@ class Leases:
             try:
                 lost = await self.machine.threads.run(self._renew, lease)
             except StateError:
-                continue
-            if lost is not None:
-                lease.lose(lost)
+                pass
             else:
+                if lost is not None:
+                    lease.lose(lost)
+                    continue
                 lease.renewed = sent
+            for told in lease.when_late:
+                told(self.machine.boottime() - lease.renewed > 2 * HEARTBEAT)
 
     def _renew(self, lease: Lease) -> LaneHeldError | None:
         """Why the lease is lost; None where all of it is renewed. Raises StateError where nobody can say."""
@@ -363,9 +370,10 @@ def sign_off_host(
     """Signs off every lane that a host drives, by a person's word that it has ended. Raises LaneHeldError
     where it gives a sign of life meanwhile.
     """
-    table, began = ledger.leases, clock()
+    table = ledger.leases
     assert table is not None
     found = [row for row in table.rows() if row.host == host and not row.is_free]
+    began = clock()  # behind the look, however long that took
     while found and clock() - began < PATIENCE:
         sleep(LOOK)
         _check_is_silent(found, table)

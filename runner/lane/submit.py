@@ -55,6 +55,9 @@ LedgerStep = Callable[[Ledger, float], object]
 STILL_PREPARING = 19
 """The fault row of a refusal that passes once the service has read the task's inputs."""
 
+GUARDED = 129
+"""The fault row of a POST that the guard of the lease did not let begin."""
+
 OUR_DEFECT = Evidence(row=56, headers_begun=None, reason="callsheet failed while it read the answer")
 
 CUT_BY_US = Evidence(row=7, headers_begun=None, reason="we stopped waiting for the answer")
@@ -127,7 +130,8 @@ class Submission:
                 return None
             self.latest = await self.lane.commits.read(lambda reader: reader.attempt(self.attempt_id))
             retry.failed()
-            not_sent = not_sent + 1 if outcome.verdict is Verdict.NOT_SENT else 0
+            is_guarded = outcome.evidence.row == GUARDED
+            not_sent = not_sent + 1 if outcome.verdict is Verdict.NOT_SENT and not is_guarded else 0
             if not_sent >= NOT_SENT_TRIES:
                 problem = f"the API cannot be reached: {outcome.evidence.error or outcome.evidence.reason}"
                 self.lane.gate.stop_submitting(ExitCode.UNREACHABLE, problem)
@@ -143,7 +147,11 @@ class Submission:
                 await anyio.sleep(max(least, outcome.retry_after or 0.0))
 
     def _lose_patience(self, evidence: Evidence) -> None:
-        if evidence.row == STILL_PREPARING:
+        if evidence.row == GUARDED:
+            self.lane.gate.stop_submitting(
+                ExitCode.TRY_AGAIN, "the shared ledger has not renewed the account's lease; run again later"
+            )
+        elif evidence.row == STILL_PREPARING:
             # of this task's inputs alone: the others go on
             problem = f"{self.task.name}: {evidence.reason}; run again later"
             self.submitter.control.condition(ExitCode.TRY_AGAIN, problem)

@@ -84,6 +84,11 @@ class Driver:
         return cls(host_name(), os.getpid(), shlex.join(shown), at)
 
     @property
+    def is_this(self) -> bool:
+        """Whether it is this very process."""
+        return (self.host, self.process) == (host_name(), os.getpid())
+
+    @property
     def words(self) -> str:
         """`ci-7 (callsheet run jobs/a.yaml, process 42) since 2026-11-26 23:59 (3 min 12 s)`."""
         since = datetime.fromtimestamp(self.since)

@@ -128,7 +128,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.security(30)
+@pytest.mark.security(31)
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_of_a_job_file_is_more_than_text_in_a_comment(text: str, plan: Plan) -> None:
     """Neither HTML nor a link, a mention or a cell: all of it stands in code spans."""
@@ -182,7 +182,7 @@ def _many(number: int, prompt: str) -> str:
     return PRICED.replace("{id: a, prompt: Tea is poured}, {id: b, prompt: Tea is drunk}", shots)
 
 
-@pytest.mark.security(30)
+@pytest.mark.security(31)
 def test_a_comment_is_short_however_much_a_job_makes(plan: Plan) -> None:
     """GitHub refuses one of more than 65,536 characters."""
     told = plan(_many(500, "A long prompt " * 30))

@@ -10,7 +10,7 @@ import pytest
 from runner.errors import ExitCode, StateError
 from runner.lane.lease import GUARD, PATIENCE, TAKEOVER, Lease, Leases, sign_off_host
 from runner.ledger.caps import CapReachedError, Caps, Elsewhere
-from runner.ledger.leases import LaneHeldError, LaneKey, host_name
+from runner.ledger.leases import LaneHeldError, LaneKey, LeaseRow, LeaseTable, host_name
 from runner.ledger.ledger import MadeElsewhereError
 from runner.ledger.states import TaskState
 from tests.support.ledger_rows import CUT, RUN, SENT, intend, intent, task
@@ -291,6 +291,33 @@ def test_a_sign_off_for_a_host_looks_for_longer_than_its_guard(database: str) ->
         began = second.clock
         second.take()
         assert second.clock == began
+
+
+@pytest.mark.fault(137)
+def test_a_look_that_takes_an_hour_is_no_hour_of_silence(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row that comes back may be as fresh as can be."""
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        rows, is_first = LeaseTable.rows, [True]
+
+        def slow(table: LeaseTable) -> list[LeaseRow]:
+            found = rows(table)
+            if is_first.pop() if is_first else False:
+                second.clock += 3600
+            return found
+
+        def live(_seconds: float) -> None:
+            second.clock += 1
+            first.beat()
+
+        monkeypatch.setattr(LeaseTable, "rows", slow)
+        with pytest.raises(LaneHeldError, match="it is alive"):
+            sign_off_host(second.ledger, host_name(), clock=lambda: second.clock, sleep=live)
+        is_first.append(True)
+        with pytest.raises(LaneHeldError, match="driven by"):
+            second.take(beside=first)
 
 
 def test_a_cap_counts_what_another_machine_has_begun_meanwhile(database: str) -> None:

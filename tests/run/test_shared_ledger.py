@@ -13,7 +13,7 @@ import pytest
 
 from runner.errors import ExitCode, StateError
 from runner.http.verdicts import SubmitOutcome
-from runner.lane import lease
+from runner.lane import lane, lease
 from runner.ledger.states import TaskState
 from runner.providers.base import Body
 from runner.providers.mesh.client import MeshClient
@@ -177,6 +177,27 @@ async def test_a_guard_that_ran_out_sends_nothing_until_a_heartbeat_and_a_fresh_
     names = [name for name, _ in one.events if name in ("task.intended", "task.refused", "task.submitted")]
     assert names[:2] == ["task.intended", "task.refused"]
     assert names[-2:] == ["task.intended", "task.submitted"]
+
+
+@pytest.mark.fault(133)
+async def test_a_database_that_hangs_lets_nothing_be_sent_and_is_told(
+    one: SharedBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(_leases: lease.Leases, _lease: lease.Lease) -> None:
+        raise StateError("the server took more than 4 seconds")
+
+    monkeypatch.setattr(lease.Leases, "_renew", hang)
+
+    def stand_still() -> None:
+        one.clock += lease.GUARD
+
+    once(monkeypatch, stand_still, nothing)
+    result = await one.run(one.write_job(job_text(seeds=1, run="timeout: 100ms")))
+    assert result.exit_code is ExitCode.TRY_AGAIN
+    assert any("has not renewed the account's lease" in reason for reason in result.reasons)
+    waits = [fields["for"] for name, fields in one.events if name == "run.waiting"]
+    assert lane.A_RENEWAL in waits
+    assert server.accepted == 0
 
 
 @pytest.mark.fault(139)

@@ -75,11 +75,11 @@ def rival(bench: SharedBench) -> Iterator[Host]:
 
 def take_over(host: Host, bench: SharedBench) -> None:
     """Once `bench` has been silent for as long as that takes, by its own clock and the rival's."""
-    bench.clock += 60.0
     while True:
         try:
             host.take(key=bench.lane_key(host.ledger))
         except LaneHeldError:  # its first heartbeat came only now
             host.start()
         else:
+            bench.clock += 60.0
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.lane import lease
-from tests.support.shared_bench import Host, database, hosts
+from tests.support.postgres import PASSWORD
+from tests.support.shared_bench import LANE, Host, database, hosts
 
 __all__ = ["database"]
 
@@ -27,19 +29,22 @@ def project(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path
 
 
+@pytest.mark.security(30)
 def test_it_lists_who_drives_what_by_account_and_never_the_key(
     project: Path, database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["lease"]) == ExitCode.DONE
     assert capsys.readouterr().out == "0 accounts driven\n"
     with hosts(database, "a") as (host,):
-        host.take()
+        host.take(key=replace(LANE, key_hash="5a17ed"))
         assert main(["lease"]) == ExitCode.DONE
         first, last = capsys.readouterr().out.splitlines()
         assert first.startswith("acme at https://api.test: driven by studio-2 (")
         assert last == "1 account driven"
         assert main(["lease", "--output-format", "json"]) == ExitCode.DONE
-        (row,) = json.loads(capsys.readouterr().out)
+        written = capsys.readouterr().out
+        assert not any(secret in written for secret in (database, PASSWORD, "5a17ed"))
+        (row,) = json.loads(written)
         assert row.keys() == {"account", "origin", "host", "process", "command", "since"}
         assert (row["account"], row["host"]) == ("acme", "studio-2")
 
