@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.lane.lease import GUARD, PATIENCE, TAKEOVER
+
 ROOT = Path(__file__).resolve().parent.parent
 
 _TABLE = "| `VARIANT` | a safeguard | paid twice | 2 | it breaks |\n"
@@ -32,7 +34,7 @@ def _run(checkout: Path, *arguments: str, path: str | None = None) -> subprocess
     before = _files(checkout)
     environment = {"PATH": path or "/usr/local/bin:/usr/bin:/bin:/opt/homebrew/bin", "TMPDIR": str(temporary)}
     done = subprocess.run(
-        [checkout / "scripts/model", *arguments], env=environment, capture_output=True, text=True, timeout=300
+        [checkout / "scripts/model", *arguments], env=environment, capture_output=True, text=True, timeout=900
     )
     assert _files(checkout) == before
     assert list(temporary.iterdir()) == []
@@ -45,7 +47,7 @@ def _files(checkout: Path) -> Mapping[Path, bytes]:
 
 def test_the_model_is_sound_and_each_broken_variant_is_refuted(checkout: Path) -> None:
     page = (ROOT / "docs/model/README.md").read_text(encoding="utf-8")
-    shown = re.search(r"```text\n(sound: .*?)```", page, re.S)
+    shown = re.search(r"```text.*?\n(sound: .*?)```", page, re.S)
     assert shown is not None
     done = _run(checkout)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -86,6 +88,14 @@ def test_it_fails_on(checkout: Path, model: str, said: str) -> None:
     done = _run(checkout)
     assert done.returncode == 1
     assert said in done.stdout
+
+
+def test_the_times_of_leases_have_the_order_that_the_model_keeps() -> None:
+    page = " ".join((ROOT / "docs/model/README.md").read_text(encoding="utf-8").split())
+    assert GUARD < PATIENCE < TAKEOVER
+    assert f"A guard lasts {GUARD:.0f} s" in page
+    assert f"A person may sign off after {PATIENCE:.0f} s" in page
+    assert f"another machine may take over after {TAKEOVER:.0f} s" in page
 
 
 def test_an_unknown_variant_is_refused(checkout: Path) -> None:

@@ -4,25 +4,21 @@
    of its own. A process may sleep between any two of its steps, for as long as the clock likes: nothing here
    ever has to happen. docs/model/README.md says what is left out, and why that is safe.
 
-   A name in capitals that is not defined below is a broken variant: scripts/model defines one at a time. */
+   Each `#ifdef` is of a broken variant: scripts/model defines one of their names at a time. */
 
+/* scripts/model looks for the errors of a broken variant in a smaller world than it searches the sound model in. */
 #ifndef PROCESSES
 #define PROCESSES 3
 #endif
-#define ATTEMPTS  3
+#ifndef DECISIONS
 #define DECISIONS 2
+#endif
+#define ATTEMPTS  (DECISIONS + 1)
 #define NOBODY    PROCESSES
 #define NEW       ATTEMPTS      /* the place of an attempt whose row is not written yet */
 
-/* Time is counted in ticks of 20 seconds. A renewal that was sent 20 s ago or less has seen one tick at most;
-   whoever has seen an unchanged counter for 60 s has seen two ticks at least. */
-#define WAIT      2
-#ifdef LONG_GUARD
-#define GUARD     WAIT
-#else
-#define GUARD     1
-#endif
-#define EXPIRED   (GUARD + 1)
+/* Time is the step `time passes`: the moment at which the guard of each renewal so far has run out, 20 s after it was
+   sent. Nobody finds a lease silent before that: a person watches its counter for 25 s, another machine for 60 s. */
 
 /* What may never happen. scripts/model sets CLAIM to look for one of them alone. */
 #define ANY            0
@@ -41,7 +37,8 @@ bit paid_twice, lost, wrongly_absent, told_wrongly;
 mtype:state = { unwritten, intended, withdrawn, ambiguous, held, submitted, absent, again };
 
 /* One write transaction of a process (runner/ledger/ledger.py): what it is about to do, or does. */
-mtype:step = { nothing, recover, intend, accept, withdraw, leave_unclear, adopt, conclude_absent, hold, ask_again, sign_off };
+mtype:step = { nothing, recover, intend, accept, withdraw, leave_unclear, adopt, conclude_absent, hold, ask_again,
+    sign_off };
 
 /* `begun`: from its first statement, which locks the ledger and reads the fence, until the database has ended it.
    `committed`: an intent that is durable, and whose process has not yet heard so. */
@@ -57,7 +54,7 @@ byte ledger_id;
 byte holder = NOBODY;           /* of the lease; NOBODY: it was signed off, or never held */
 bit is_free = 1;                /* the lease may be taken at once */
 byte fence;
-byte unchanged;                 /* ticks since the lease's counter was last raised: what another has seen at most */
+bit is_silent;                  /* time has passed since the lease's counter was raised */
 byte locked_by = NOBODY;        /* the one row that each write transaction locks first */
 #define newest      state[made - 1]
 #define is_unclear  (made > 0 && newest == ambiguous)
@@ -74,7 +71,7 @@ mtype:transaction transaction[PROCESSES];
 byte mine[PROCESSES];           /* the attempt that it makes a POST of */
 byte my_fence[PROCESSES];
 byte my_ledger[PROCESSES];
-byte guard[PROCESSES];          /* ticks since its last renewal was sent */
+bit is_fresh[PROCESSES];        /* its guard: no time has passed since its last renewal was sent */
 bit in_window[PROCESSES];       /* the guard was checked, and the request is not yet whole at the service */
 bit is_sent[PROCESSES];         /* the request is at the service, and the connection is open */
 bit ended[PROCESSES];           /* it works on this lane no more, and its connection is closed */
@@ -138,7 +135,7 @@ inline end(p) {
     :: else
     fi;
     in_window[p] = 0;
-    guard[p] = EXPIRED;
+    is_fresh[p] = 0;
     ended[p] = 1;
     if
     :: transaction[p] == begun    /* the database ends it, one way or the other */
@@ -215,7 +212,7 @@ bit is_given_up[PROCESSES];
 #ifdef NO_GUARD
 #define may_send(p) 1
 #else
-#define may_send(p) (guard[p] <= GUARD)
+#define may_send(p) is_fresh[p]
 #endif
 #ifdef FENCE_WITHOUT_LOCK
 #define may_lock 1
@@ -228,7 +225,7 @@ proctype Process(byte me) {
     /* One transaction takes the lease and marks what it finds. It locks the row, so that it waits for the end of any
        transaction that has read the fence. */
     atomic {
-        taken == me && may_lock && (is_free || unchanged >= WAIT) && !is_done ->
+        taken == me && may_lock && (is_free || is_silent) && !is_done ->
         printf("process %d takes the lane (signed off: %d)\n", me, is_free);
 #ifdef RECOVER_APART
         was_free[me] = is_free;
@@ -245,7 +242,7 @@ proctype Process(byte me) {
         fence++;
         my_fence[me] = fence;
         my_ledger[me] = ledger_id;
-        unchanged = 0;
+        is_silent = 0;
         taken++
     }
     do
@@ -271,8 +268,8 @@ proctype Process(byte me) {
         transaction[me] = begun;
         locked_by = me
        }
-    /* The intent is durable, and its process hears so: at once, or by asking for its batch where the answer was lost. It
-       connects, and the guard is the last thing it looks at. A refused guard is a POST that was not sent. */
+    /* The intent is durable, and its process hears so: at once, or by asking for its batch where the answer was
+       lost. It connects, and looks at the guard last. Where that refuses, the POST was not sent. */
     :: atomic {
         transaction[me] == committed ->
         transaction[me] = none;
@@ -280,7 +277,7 @@ proctype Process(byte me) {
         :: may_send(me) -> in_window[me] = 1; printf("process %d: the guard lets attempt %d pass\n", me, mine[me])
         :: step[me] = withdraw; printf("process %d does not send attempt %d\n", me, mine[me])
         fi;
-        guard[me] = EXPIRED
+        is_fresh[me] = 0
        }
     /* The first byte, up to the last one. Whoever has lost the lane meanwhile can write nothing down any more. */
     :: atomic {
@@ -303,19 +300,27 @@ proctype Process(byte me) {
         step[me] = leave_unclear
        }
 #ifdef SIGN_OFF_WITH_INTENDED
-    :: atomic { transaction[me] == committed && is_fenced(me) -> printf("process %d signs off\n", me); sign_off_lease() }
+    :: atomic {
+        transaction[me] == committed && is_fenced(me) ->
+        printf("process %d signs off\n", me);
+        sign_off_lease()
+       }
 #endif
 #ifdef LOST_COMMIT_NOT_AWAITED
-    :: atomic { transaction[me] == begun && step[me] == intend -> printf("process %d says: nothing was written\n", me); is_given_up[me] = 1 }
+    :: atomic {
+        transaction[me] == begun && step[me] == intend ->
+        printf("process %d says: nothing was written\n", me);
+        is_given_up[me] = 1
+       }
 #endif
     :: ended[me] -> break
     od;
     atomic { end(me) }
 }
 
-/* The database's side of the transaction of process p: it commits, or rolls back where the process is silent for too
-   long, the connection is cut, or the server falls. Either way the process comes to know which it was: a COMMIT without
-   an answer is settled by a read that waits for the old transaction. */
+/* The database's side of the transaction of process p. It commits; or it rolls back, where the process is silent for
+   too long, the connection is cut, or the server falls. The process comes to know which it was: a COMMIT without an
+   answer is settled by a read that waits for the old transaction (runner/ledger/postgres.py). */
 proctype Database(byte p) {
     do
     :: atomic {
@@ -347,24 +352,24 @@ proctype Database(byte p) {
 #ifdef LOST_COMMIT_SOUGHT_BY_ATTEMPT
         :: step[p] == intend && !ended[p] && mine[p] != NEW -> transaction[p] = committed
 #endif
-        :: else -> step[p] = nothing; mine[p] = 0; guard[p] = EXPIRED
+        :: else -> step[p] = nothing; mine[p] = 0; is_fresh[p] = 0
         fi
        }
     od
 }
 
-/* Renewals: a compare-and-swap on the lease's counter, in a transaction of its own. One that is answered late only makes
-   the guard end sooner, so here each is answered at once. One that no POST comes after only makes others wait, so here
-   they are made where a POST is on its way. */
+/* Renewals: a compare-and-swap on the lease's counter, in a transaction of its own. One that is answered late only
+   makes the guard end sooner, so each is answered at once here. One that no POST comes after only makes others wait,
+   so they are made where a POST is on its way. */
 proctype Heartbeat(byte p) {
 #ifdef GUARD_FROM_ANSWER
     bit is_awaited;
 #endif
     do
     :: atomic {
-        step[p] == intend && !in_window[p] && is_fenced(p) && guard[p] > 0 ->
+        step[p] == intend && !in_window[p] && is_fenced(p) && !(is_fresh[p] && !is_silent) ->
         printf("process %d renews\n", p);
-        unchanged = 0;
+        is_silent = 0;
 #ifdef GUARD_FROM_ANSWER
         is_awaited = 1
        }
@@ -373,10 +378,14 @@ proctype Heartbeat(byte p) {
         printf("process %d hears that it has renewed\n", p);
         is_awaited = 0;
 #endif
-        guard[p] = 0
+        is_fresh[p] = 1
        }
 #ifdef LOST_RENEWAL_COUNTS
-    :: atomic { step[p] == intend && guard[p] > 0 -> printf("process %d takes a renewal without an answer for made\n", p); guard[p] = 0 }
+    :: atomic {
+        step[p] == intend && !is_fresh[p] ->
+        printf("process %d takes a renewal without an answer for made\n", p);
+        is_fresh[p] = 1
+       }
 #endif
     od
 }
@@ -385,7 +394,12 @@ proctype Heartbeat(byte p) {
 proctype Service(byte p) {
     do
     :: atomic { is_sent[p] -> bill(mine[p]); is_sent[p] = 0; step[p] = accept }
-    :: atomic { is_sent[p] -> printf("the service refuses attempt %d\n", mine[p]); is_sent[p] = 0; step[p] = withdraw }
+    :: atomic {
+        is_sent[p] ->
+        printf("the service refuses attempt %d\n", mine[p]);
+        is_sent[p] = 0;
+        step[p] = withdraw
+       }
     od
 }
 
@@ -397,8 +411,9 @@ proctype Stray(byte a) {
     od
 }
 
-/* Its list. It shows what was accepted sooner or later; in the order in which it was accepted, so that a witness stands
-   for all that came before it. A request whose connection was closed is done with within run.settle. */
+/* Its list. It shows what was accepted, sooner or later; in the order in which it was accepted, so that a witness
+   stands for all that came before it. With a request whose connection was closed the service is done within
+   run.settle. */
 proctype List() {
     do
     :: atomic { is_accepted && !is_listed -> printf("the list shows attempt %d\n", made - 1); is_listed = 1 }
@@ -414,22 +429,13 @@ proctype Clock() {
     byte p;
     do
     :: atomic {
-        !is_last ->
+        !is_last && !is_silent ->
         printf("(time passes)\n");
-        for (p : 0 .. PROCESSES - 1) {
-            if
-            :: guard[p] < EXPIRED -> guard[p]++
-#ifdef GUARD_CLOCK_SLEEPS
-            :: guard[p] < EXPIRED
+        is_silent = 1;
+#ifndef LONG_GUARD
+        for (p : 0 .. PROCESSES - 1) { is_fresh[p] = 0 }
+        p = 0
 #endif
-            :: else
-            fi
-        }
-        p = 0;
-        if
-        :: unchanged < WAIT -> unchanged++
-        :: else
-        fi
        }
     od
 }
@@ -443,7 +449,7 @@ proctype Clock() {
 #ifdef RECOVER_WITHOUT_WAIT
 #define is_run_out 1
 #else
-#define is_run_out (unchanged >= WAIT)
+#define is_run_out is_silent
 #endif
 #ifdef RECOVER_CONCLUDES_ABSENT
 #define recovered withdrawn
@@ -451,21 +457,25 @@ proctype Clock() {
 #define recovered held
 #endif
 #ifdef SIGN_OFF_OF_THE_LIVING
-#define is_silent 1
+#define is_watched 1
 #else
-#define is_silent (unchanged >= WAIT)
+#define is_watched is_silent
 #endif
 
 /* Kills, and what a person does by hand. */
 proctype World() {
     do
     /* A kill; a process that has lost the lane might as well sleep on. */
-    :: atomic { holder != NOBODY && !ended[holder] && !is_last -> printf("process %d is killed\n", holder); end(holder) }
-    /* `callsheet lease sign-off`: the process has ended, or the person believes so as nothing has been heard of it for the
-       whole wait, and it only sleeps. */
+    :: atomic {
+        holder != NOBODY && !ended[holder] && !is_last ->
+        printf("process %d is killed\n", holder);
+        end(holder)
+       }
+    /* `callsheet lease sign-off`: the process has ended; or it only sleeps, and a person believes that it has ended, as
+       nothing is heard of it. */
     :: atomic {
         may_lock && holder != NOBODY && !is_free && !is_last && !is_done &&
-        (ended[holder] || (is_silent && !is_asleep_in_window)) ->
+        (ended[holder] || (is_watched && !is_asleep_in_window)) ->
         printf("a person signs process %d off (ended: %d)\n", holder, ended[holder]);
 #ifdef SIGN_OFF_KEEPS_FENCE
         is_free = 1
@@ -474,8 +484,8 @@ proctype World() {
         sign_off_lease()
 #endif
        }
-    /* The database is lost, and `callsheet recover` makes another from the logs of the runs, which have an intent before its
-       POST begins. It waits for the old leases to run out, and holds what it cannot prove. */
+    /* The database is lost, and `callsheet recover` makes another from the logs of the runs, which have an intent
+       before its POST begins. It waits for the old leases to run out, and holds what it cannot prove. */
     :: atomic {
         ledger_id == 0 && locked_by == NOBODY && holder != NOBODY && is_run_out && !is_last && !is_done ->
         printf("the ledger is lost, and recovered\n");
@@ -503,7 +513,6 @@ init {
         for (i : 0 .. PROCESSES - 1) {
             step[i] = nothing;
             transaction[i] = none;
-            guard[i] = EXPIRED;
             run Process(i);
             run Database(i);
             run Heartbeat(i);

@@ -76,6 +76,7 @@ class Nursery:
     """Forks victims, one at a time, with `home` as their home directory."""
 
     def __init__(self, home: Path) -> None:
+        self._running: int | None = None
         # unbuffered: select must see whatever has not been read
         self._parent = subprocess.Popen(
             [sys.executable, "-m", "tests.chaos.victim"],
@@ -90,6 +91,8 @@ class Nursery:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._running is not None:  # it may stand still for ever
+            os.kill(self._running, signal.SIGKILL)
         self._parent.communicate()
 
     def start(self, line: Iterable[object], kill: Kill, log: Path) -> int:
@@ -100,7 +103,8 @@ class Nursery:
         """The same, of any order."""
         assert self._parent.stdin is not None
         self._parent.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
-        return self._answer()
+        self._running = self._answer()
+        return self._running
 
     def wait(self, pid: int, seconds: float) -> int:
         """The exit status, negative for a signal; -SIGSTOP says that it stands still, and `wait` must follow.
@@ -110,7 +114,10 @@ class Nursery:
         if not select.select([self._parent.stdout], [], [], seconds)[0]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        return self._answer()
+        status = self._answer()
+        if status != -signal.SIGSTOP:
+            self._running = None
+        return status
 
     def _answer(self) -> int:
         assert self._parent.stdout is not None

@@ -51,6 +51,10 @@ AT_THE_SERVICE = (
 )
 
 
+_UNUSUAL = (ExitCode.TASK_FAILED, ExitCode.JOB_INVALID, ExitCode.INPUT_MISSING, ExitCode.BUG)
+"""No fault of these is a reason for such an end."""
+
+
 @dataclass(slots=True)
 class Tally:
     """What an episode has come to. `faults` are those that happened, by their names."""
@@ -64,14 +68,14 @@ class Tally:
     left: int = 0
     held: int = 0
     exit_code: int = -1
-    told: str = ""
+    told: str = field(default="", repr=False)
     found: Found = field(default_factory=lambda: Found(0, 0, (), (), 0))
 
     @property
     def is_right(self) -> bool:
         found = self.found
         is_whole = not found.double and not found.lost and not found.missing
-        is_usual = not self.exits[ExitCode.BUG] and not self.exits[ExitCode.TASK_FAILED]
+        is_usual = not any(self.exits[status] for status in _UNUSUAL)
         return self.exit_code == ExitCode.DONE and is_whole and not self.over_cap and is_usual
 
 
@@ -97,7 +101,8 @@ class Episode:
         for host in self.fleet.hosts:
             host.proxy.clear()
             self.tally.faults.update(host.proxy.struck)
-        self.tally.exit_code, self.tally.held, self.tally.told = self.fleet.finish()
+        self.tally.exit_code, self.tally.held, told = self.fleet.finish()
+        self.tally.told += told
         self.tally.left = len(self.fleet.windows)
         self.tally.found = self.fleet.judge()
 
@@ -124,6 +129,9 @@ class Episode:
             ended[host] = self._past_takeover(host, running[host], [*set(fleet.hosts) - set(stopped)])
         left |= self._left()
         self.tally.exits.update(ended.values())
+        for host, status in ended.items():
+            if status in _UNUSUAL:
+                self.tally.told += host.log.read_text()[-2000:]
         killed = [host for host, status in ended.items() if status == -signal.SIGKILL]
         self.tally.faults["SIGKILL"] += len(killed)
         self.tally.in_window += min(len(left - before), len({*killed, *stopped}))
@@ -145,7 +153,7 @@ class Episode:
         """The others run, which take over what it held, and then it wakes."""
         began = time.monotonic()
         for other in others[: self.chance.randint(1, 2)]:
-            self.tally.exits[other.run("--wait", "20s")] += 1
+            self.tally.exits[other.do("run", *other.jobs(), "--wait", "20s")] += 1
         time.sleep(max(0.0, TAKEOVER + 1.0 - (time.monotonic() - began)))
         self.tally.faults["SIGSTOP past a takeover, SIGCONT"] += 1
         self._go_on(pid)
@@ -236,7 +244,14 @@ class Worker:
         config = SandboxConfig(latency=(0.0, 0.4), scale=0.1, seed=chance.getrandbits(32))
         with (
             SandboxServer(config) as server,
-            Fleet.open(folder, server, self._cluster, self._nurseries, takes=self._takes) as fleet,
+            Fleet.open(
+                folder,
+                server,
+                self._cluster,
+                self._nurseries,
+                takes=self._takes,
+                slots=chance.choice([1, 1, 4]),
+            ) as fleet,
         ):
             Episode(fleet, self._cluster, chance, tally).play()
             url = fleet.url
@@ -244,6 +259,7 @@ class Worker:
             shutil.rmtree(folder)
         else:
             print(f"episode {seed}, kept in {folder}, {url}: {tally}", flush=True)
+            print(tally.told, flush=True)
         return tally
 
     def close(self) -> None:
@@ -251,7 +267,7 @@ class Worker:
         shutil.rmtree(self._home)
 
 
-def play_hosts(seed: int, posts: int, faults: int, jobs: int, takes: int = 24) -> int:
+def play_hosts(seed: int, posts: int, faults: int, jobs: int, takes: int = 60) -> int:
     """Plays episodes until there were so many accepted POSTs and faults; 1 on any violation."""
     workers = [Worker(takes) for _ in range(jobs)]
     began, ended = time.monotonic(), list[Tally]()

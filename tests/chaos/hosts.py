@@ -146,6 +146,8 @@ class Fleet:
     """The database's, without a proxy."""
     hosts: Sequence[Host]
     takes: int
+    slots: int = 1
+    """Submits at one moment, so that a kill leaves no more between their intent and their outcome."""
     most: int = 0
     """The highest number of POSTs that the caps have allowed so far."""
     windows: set[str] = field(default_factory=set)
@@ -161,6 +163,7 @@ class Fleet:
         nurseries: Mapping[str, Nursery],
         *,
         takes: int = 6,
+        slots: int = 1,
         ahead: Sequence[float] = (-5 * 3600.0, 0.0, 4 * 3600.0),
     ) -> Iterator[Fleet]:
         """Hosts by the names of `nurseries`, whose wall clocks are `ahead`; `takes` tasks at each account."""
@@ -175,8 +178,9 @@ class Fleet:
                 proxy = stack.enter_context(postgres_proxy(cluster.port))
                 through = cluster.url(database, port=proxy.port)
                 hosts.append(Host(name, root, home, nursery, proxy, through, wrong))
-            fleet = cls(folder, server, cluster.url(database), hosts, takes)
+            fleet = cls(folder, server, cluster.url(database), hosts, takes, slots)
             fleet.cap(None)
+            fleet.write(takes)
             yield fleet
 
     def cap(self, most: int | None) -> None:
@@ -185,8 +189,13 @@ class Fleet:
         text = project_file(self.server.url, self.most)
         for host in self.hosts:
             (host.root / "callsheet.yaml").write_text(text, encoding="utf-8")
+
+    def write(self, takes: int) -> None:
+        """The jobs, of so many takes at each account."""
+        self.takes = takes
+        for host in self.hosts:
             for account in ACCOUNTS:
-                job = job_file(account, self.takes)
+                job = job_file(account, takes, self.slots)
                 (host.root / f"{account}.yaml").write_text(job, encoding="utf-8")
 
     @property
@@ -293,7 +302,7 @@ def project_file(url: str, most: int) -> str:
     )
 
 
-def job_file(account: str, takes: int) -> str:
+def job_file(account: str, takes: int, slots: int) -> str:
     return f"""\
 version: 1
 models: [{{id: {MODEL}, at: {account}}}]
@@ -301,7 +310,7 @@ seeds: 1..{takes}
 request: {{resolution: 480p, ratio: 1:1, duration: 4}}
 content: [{{type: text, text: {account}}}]
 output: out/{account}-${{{{ seed }}}}.mp4
-run: {{settle: 1s, poll: {{first: 100ms, min: 100ms, max: 200ms}}}}
+run: {{submit_slots: {slots}, settle: 1s, poll: {{first: 100ms, min: 100ms, max: 200ms}}}}
 """
 
 

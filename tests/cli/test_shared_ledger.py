@@ -171,7 +171,7 @@ def test_the_ledger_moves_there_and_back(team: Team) -> None:
     assert team.server.accepted == 2
 
 
-@pytest.mark.security(27)
+@pytest.mark.security(30)
 def test_the_password_of_the_ledger_is_in_no_file_and_no_message(team: Team) -> None:
     """Nor the user's name where the server refuses it, and no job reads the variable."""
     clone = team.clone("first")
