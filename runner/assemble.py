@@ -112,13 +112,24 @@ def open_tools(
     trust_env: bool = False,
     machine: Machine | None = None,
     limits: RequestLimits | None = None,
+    submits: bool = True,
 ) -> Tools:
     """What a job works with, over real clocks and disks where no others are given. `keys` are all that this
     process has: none of them is written anywhere.
+
+    Raises UsageError where the project names a store that cannot be used here: before anything is paid. What
+    submits nothing does its work all the same, and says so at its end.
     """
     machine, limits = machine or Machine(), limits or RequestLimits()
     route = find_route(os.environ, trust_env=trust_env)
     files, commits = LocalFiles(project.base), Commits(ledger, machine.threads)
+    archive, refusal = None, ""
+    try:
+        archive = _archive(project, commits, files, machine, route)
+    except UsageError as error:
+        if submits:
+            raise
+        refusal = str(error)
     return Tools(
         project=project,
         commits=commits,
@@ -129,7 +140,8 @@ def open_tools(
         redactor=Redactor([*(key.value for key in keys), *route.secrets]),
         limits=limits.downloads,
         stores=Stores(route),
-        archive=_archive(project, commits, files, machine, route),
+        archive=archive,
+        archive_refusal=refusal,
         has_uploads=bool(readable_project_file(project.root).uploads),
         leases=None if ledger.leases is None else Leases(ledger, machine),
     )
@@ -138,7 +150,7 @@ def open_tools(
 def _archive(
     project: Project, commits: Commits, files: LocalFiles, machine: Machine, route: Route
 ) -> Archive | None:
-    """Raises UsageError where the project names a store that cannot be used here, before anything is paid."""
+    """Raises UsageError where the project names a store that cannot be used here."""
     named = "" if project.is_rehearsal else readable_project_file(project.root).store
     if not named:
         return None
@@ -153,9 +165,11 @@ async def open_lane(
     ledger: Ledger,
     limits: RequestLimits | None = None,
     leases: Leases | None = None,
+    *,
+    submits: bool = True,
 ) -> AsyncIterator[LaneTools]:
     """What leads to a service, with its connections; its lease, where there are `leases`, is still to be
-    taken.
+    taken. What does not submit uploads no inputs.
     """
     limits = limits or RequestLimits()
     route = find_route(os.environ, trust_env=place.trust_env)
@@ -180,7 +194,7 @@ async def open_lane(
             rate=None if place.project.is_rehearsal else place.account.rate,
             labels=place.account.labels,
             lease=lease,
-            uploads=_uploads(place.project, route),
+            uploads=_uploads(place.project, route) if submits else None,
         )
 
 
@@ -233,10 +247,13 @@ def collect_from(
         async with contextlib.AsyncExitStack() as stack:
             first = works[0].place
             keys = [work.key for work in works]
-            tools = open_tools(first.project, ledger, works[0].observe, keys, trust_env=first.trust_env)
+            tools = open_tools(
+                first.project, ledger, works[0].observe, keys, trust_env=first.trust_env, submits=False
+            )
             orders = []
             for work in works:
-                leading = open_lane(work.place, access(work.place, work.key), ledger, leases=tools.leases)
+                reached = access(work.place, work.key)
+                leading = open_lane(work.place, reached, ledger, leases=tools.leases, submits=False)
                 lane = await stack.enter_async_context(leading)
                 own = replace(tools, observe=work.observe)
                 orders.append(Order(own, {lane.account: lane}, deadline=deadline, attempts=work.attempts))

@@ -15,6 +15,7 @@ from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, render
 from runner.sandbox.picture import Picture
 from runner.sandbox.render import render_video
 from runner.store.files import LocalFiles
+from tests.support import dask
 from tests.support.clips import make_clip
 from tests.support.job_bench import JobBench
 from tests.support.postgres import Cluster, shared_cluster
@@ -88,6 +89,14 @@ def s3(moto: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
         for name, value in found.environment().items():
             monkeypatch.setenv(name, value)
         yield found
+
+
+@pytest.fixture(scope="session")
+def daskers(tmp_path_factory: pytest.TempPathFactory, moto: int) -> Iterator[dask.Cluster]:
+    """Two workers, whose environment leads to the S3 server."""
+    storage = S3(moto, f"http://127.0.0.1:{moto}").environment()
+    with dask.dask_cluster(tmp_path_factory.mktemp("dask"), workers=2, **storage) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

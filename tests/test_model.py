@@ -79,6 +79,7 @@ def test_a_variant_tells_the_history_that_breaks_its_claim(checkout: Path) -> No
     [
         pytest.param("init { assert(1) }", "VARIANT: NOT refuted", id="a variant that holds"),
         pytest.param("init { assert(0) }", "sound: an error", id="a sound model with an error"),
+        pytest.param("init {", "sound: an error, or not searched whole", id="a model that is not read"),
         pytest.param(_DEEP, "sound: an error, or not searched whole", id="a history that is cut short"),
     ],
 )

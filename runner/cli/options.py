@@ -112,7 +112,7 @@ trust_options = _all(
     click.option(
         "--trust-job",
         is_flag=True,
-        help="Let the job file use any variable, its own base_url and its own callback addresses.",
+        help="Let the job file use any variable and stored object, its own base_url and callback addresses.",
     ),
 )
 
@@ -196,7 +196,7 @@ workers_option = click.option(
     "--workers",
     metavar="N|URL",
     callback=_read_workers,
-    help="Read with N processes, or with the workers of the Dask scheduler at tcp://host:port.",
+    help="Work on N files at once, or with the workers of the Dask scheduler at tcp://host:port.",
 )
 """As the argument `workers`: None where nothing is asked for."""
 

@@ -63,7 +63,7 @@ async def recognise(lane: Lane, attempts: Sequence[AttemptRow]) -> Recognised:
         rows = await _rows(lane, scanner, part)
         seen |= rows.keys()
         claimed = await lane.commits.read(lambda reader, ids=list(rows): reader.claimed(lane.origin, ids))  # type: ignore[misc]
-        free = [row for row in rows.values() if row.id not in claimed]
+        free = await scanner.fill([row for row in rows.values() if row.id not in claimed])
         for one in part:
             row = rows.get(one.attempt.remote_id or "")
             if row is not None:

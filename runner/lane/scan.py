@@ -143,7 +143,7 @@ class Scanner:
                 continue
             created_at = None if row.created_at is None else row.created_at + behind
             candidates.append(replace(row, created_at=created_at))
-        filled = await self._fill(candidates)
+        filled = await self.fill(candidates)
         return ListView(
             rows.keys(), filled, accepted, frozenset(foreign), not listed.unreadable, listed.pages
         )
@@ -240,7 +240,7 @@ class Scanner:
         self.lane.clock.hear(page.server_time)
         return page
 
-    async def _fill(self, candidates: Sequence[Generation]) -> list[Generation]:
+    async def fill(self, candidates: Sequence[Generation]) -> list[Generation]:
         """The rows with their nulls read again by a GET each, for the list may lag. Raises ProviderError.
 
         Those that were asked for longest ago come first, and so many at most: an account may have

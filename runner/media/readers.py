@@ -35,15 +35,17 @@ _COMMAND = (sys.executable, "-P", "-m", pictures.__name__)
 
 
 class Readers(ThreadPoolExecutor):
-    """An executor with a thread a core, fewer for few `files`; what it runs may call `read`.
+    """An executor with a thread a core, fewer for few `files`, or `threads`; what it runs may call `read`.
 
     Leaving it drops what has not begun, and ends its processes.
     """
 
-    def __init__(self, files: int = sys.maxsize) -> None:
+    def __init__(self, files: int = sys.maxsize, *, threads: int = 0) -> None:
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
         super().__init__(
-            min(cores, 1 + files // _FILES_A_PROCESS), thread_name_prefix="reader", initializer=self._join
+            threads or min(cores, 1 + files // _FILES_A_PROCESS),
+            thread_name_prefix="reader",
+            initializer=self._join,
         )
         self._own = threading.local()
         self._processes: list[_Process] = []

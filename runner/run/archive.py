@@ -33,8 +33,14 @@ SLOTS = 4
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 300.0
 _MOST_TOLD = 3
-_FOR_GOOD = frozenset({ObjectTrouble.NO_BUCKET, ObjectTrouble.REFUSED})
+FOR_GOOD = frozenset({ObjectTrouble.NO_BUCKET, ObjectTrouble.REFUSED})
 """No pause mends these."""
+
+
+def words_of_left(files: int, reasons: Iterable[str]) -> str:
+    """What a person is told of so many files that could not be archived."""
+    why = "; ".join([*reasons][:_MOST_TOLD]) or "there was no time for more"
+    return f"{count(files, 'file')} {'is' if files == 1 else 'are'} not archived yet, and stay here: {why}"
 
 
 @dataclass(slots=True)
@@ -101,9 +107,7 @@ class Archive:
 
     def words(self) -> str:
         """What a person is told of the files that could not be archived."""
-        why = "; ".join([*self._reasons][:_MOST_TOLD]) or "there was no time for more"
-        are = "is" if len(self._left) == 1 else "are"
-        return f"{count(len(self._left), 'file')} {are} not archived yet, and stay here: {why}"
+        return words_of_left(len(self._left), self._reasons)
 
     async def _work_all(self) -> None:
         with self._scope:
@@ -174,7 +178,7 @@ class Archive:
         if self._told != error.message:
             self._told = error.message
             self._tell(error)
-        if error.trouble in _FOR_GOOD or self._is_ending:
+        if error.trouble in FOR_GOOD or self._is_ending:
             self._is_over = True
             return
         pause = self._pause * self.random.uniform(0.5, 1.0)

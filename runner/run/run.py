@@ -232,11 +232,14 @@ class Crew:
         A signal ends that too, and so does the deadline of the process.
         """
         archive, order = self.jobs[0].order.tools.archive, self.jobs[0].order
+        controls = [job.work.control for job in self.jobs]
         if archive is None:
             yield
+            if refusal := order.tools.archive_refusal:
+                for control in controls:
+                    control.condition(ExitCode.TRY_AGAIN, f"nothing was archived: {refusal}")
             return
         archive.observe = self.jobs[0].work.tools.observe
-        controls = [job.work.control for job in self.jobs]
 
         def cut() -> None:
             if all(control.work.cancel_called for control in controls):

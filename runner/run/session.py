@@ -48,6 +48,8 @@ class Tools:
     stores: Stores = field(default_factory=Stores)
     archive: Archive | None = None
     """None where the project names no store, and in a rehearsal."""
+    archive_refusal: str = ""
+    """Why there is none, where the project names a store."""
     has_uploads: bool = False
     """The project names a place for inputs; a rehearsal puts nothing there."""
     leases: Leases | None = None

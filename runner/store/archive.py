@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import StateError
-from runner.http.route import DIRECT, Route
+from runner.http.route import find_route
 from runner.objects.address import ObjectAddress
 from runner.objects.store import ObjectError, ObjectStore, ObjectTrouble, Stores
 from runner.store.filed import Filed
@@ -36,14 +38,30 @@ def put(store: ObjectStore, files: FileStore, filed: Filed) -> None:
         )
 
 
-def put_elsewhere(address: str, base: Path, filed: Filed, route: Route = DIRECT) -> None:
-    """The same in a process that holds no store yet."""
-    put(_opened(address, route), LocalFiles(base), filed)
+@dataclass(frozen=True, slots=True)
+class Putting:
+    """From where to where: `base` is what paths are relative to, `store` an address as callsheet.yaml has it.
+
+    `trust_env`: through the proxy of the environment of whoever puts.
+    """
+
+    base: str
+    store: str
+    trust_env: bool
+
+
+def put_elsewhere(putting: Putting, filed: Filed) -> ObjectError | None:
+    """The same by a worker, with the credentials of its own environment; what went wrong is its result."""
+    try:
+        put(_opened(putting.store, putting.trust_env), LocalFiles(Path(putting.base)), filed)
+    except ObjectError as error:
+        return error
+    return None
 
 
 @functools.cache
-def _opened(address: str, route: Route) -> ObjectStore:
-    return ObjectStore.open(ObjectAddress.parse(address), route)
+def _opened(address: str, trust_env: bool) -> ObjectStore:
+    return ObjectStore.open(ObjectAddress.parse(address), find_route(os.environ, trust_env=trust_env))
 
 
 def read_all(stores: Stores, address: str, filed: Filed) -> bytes:

@@ -25,7 +25,7 @@ from runner.work.crew import WorkerDiedError
 
 _ITEMS_A_CALL = 64
 """A call costs Dask 1 to 6 ms, most of it in its scheduler, which has one core."""
-_SECONDS_TO_CONNECT = 10
+_SECONDS_TO_CONNECT = 30
 _SECONDS_TO_GREET = 10
 _SECONDS_WITHOUT_WORKERS = 60.0
 """A nanny starts a new worker within some seconds."""
@@ -137,7 +137,7 @@ class DaskWorkers:
                 self._look(time.monotonic())
                 continue
             except KilledWorker as error:
-                raise WorkerDiedError("several workers died over it") from error
+                raise WorkerDiedError("a worker died over it, or several") from error
             except CancelledError as error:
                 raise self._gone() from error
             except (ImportError, AttributeError) as error:

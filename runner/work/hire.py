@@ -57,14 +57,18 @@ def hire(
     *,
     files: int = sys.maxsize,
     modules: tuple[str, ...] = (),
+    waits: bool = False,
 ) -> Threads | Processes | DaskWorkers:
     """The crew that was asked for; threads for nothing asked, fewer for few `files`.
 
-    A worker elsewhere has to have `modules`, and to see the file `witness` as we do. Raises UsageError where
+    A worker elsewhere has to have `modules`, and to see the file `witness` as we do. For work that `waits`
+    for a network, a number is one of threads, which have this environment. Raises UsageError where
     Dask is not installed, WorkersError where its workers cannot be used.
     """
     if asked is None:
         return Threads(files)
+    if not asked.address and waits:
+        return Threads(threads=asked.processes)
     if not asked.address:
         # imported here: multiprocessing is 30 modules, and threads are enough for most
         from runner.work.processes import Processes

@@ -25,7 +25,7 @@ from tests.support.postgres import Cluster
 from tests.support.postgres_proxy import Break, Strike
 
 NAMES = ("anna", "bert", "carl")
-ROUNDS = 5
+ROUNDS = 4
 """Before the cap is raised, and as many after it."""
 LONGEST = 2.0
 """Seconds after which a process is killed, or made to stand still, at the latest."""
@@ -87,6 +87,7 @@ class Episode:
     cluster: Cluster
     chance: random.Random
     tally: Tally
+    restarting: threading.Lock = field(default_factory=threading.Lock)
 
     def play(self) -> None:
         """Faults below a cap that is less than all, then without one; then all hosts go on to the end."""
@@ -213,8 +214,9 @@ class Episode:
         return act
 
     def _restart(self) -> None:
-        self.cluster.stop("immediate")
-        self.cluster.start()
+        with self.restarting:  # a second one begins when the first one is over
+            self.cluster.stop("immediate")
+            self.cluster.start()
         self.tally.faults["pg_ctl stop -m immediate"] += 1
 
     def _cut(self, host: Host) -> None:
@@ -267,7 +269,7 @@ class Worker:
         shutil.rmtree(self._home)
 
 
-def play_hosts(seed: int, posts: int, faults: int, jobs: int, takes: int = 60) -> int:
+def play_hosts(seed: int, posts: int, faults: int, jobs: int, takes: int = 80) -> int:
     """Plays episodes until there were so many accepted POSTs and faults; 1 on any violation."""
     workers = [Worker(takes) for _ in range(jobs)]
     began, ended = time.monotonic(), list[Tally]()

@@ -209,12 +209,18 @@ class Fleet:
         return found
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
-        """Rows of the ledger, where it can be reached and has any."""
-        try:
-            with psycopg.connect(self.url, connect_timeout=10) as connection:
-                return connection.execute(statement.encode()).fetchall()
-        except psycopg.errors.UndefinedTable:
-            return []
+        """Rows of the ledger, once the server can be reached; none where it has no tables yet."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with psycopg.connect(self.url, connect_timeout=10) as connection:
+                    return connection.execute(statement.encode()).fetchall()
+            except psycopg.errors.UndefinedTable:
+                return []
+            except psycopg.OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
     def sign_off(self, host: Host, by: Host) -> int:
         """A person's word that no process of `host` lives."""

@@ -29,6 +29,9 @@ def shell(service: SandboxServer, tmp_path: Path) -> Mapping[str, str]:
     command = commands / "callsheet"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.docs.fast "$@"\n')
     command.chmod(0o755)
+    dask = commands / "dask"
+    dask.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m dask "$@"\n')
+    dask.chmod(0o755)
     # what a page installs stays its own, and comes from no network
     pip, installed = commands / "pip", tmp_path / "installed"
     options = "--no-deps --no-index --no-build-isolation --disable-pip-version-check -qq"

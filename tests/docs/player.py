@@ -45,7 +45,7 @@ REASONS = frozenset(
 
 _BLOCK_SECONDS = 60.0
 _OUTPUT_SECONDS = 15.0
-_PORT = re.compile(r"\b8(?:900|787)\b")
+_PORT = re.compile(r"\b8(?:900|78[67])\b")
 """The ports that pages write; free ones take their place, so that pages may be played side by side."""
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from runner.errors import ExitCode
+from runner.assemble import open_tools
+from runner.errors import ExitCode, UsageError
 from runner.job.load import LoadOptions, load_job
 from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
@@ -20,6 +22,7 @@ from runner.plan.plan import Plan, make_plan
 from runner.project import Project, init_project
 from runner.run.evict import evict
 from runner.run.progress import progress_of, still_needed
+from runner.run.run import collect_all
 from runner.sandbox import SANDBOX_KEY, SandboxServer
 from tests.support.run_bench import RunBench, job_text
 from tests.support.s3 import S3, Fault
@@ -259,3 +262,33 @@ async def test_a_rehearsal_uses_no_store(bench: RunBench, s3: S3) -> None:
     (bench.root / "callsheet.yaml").write_text("version: 1\nstore: s3://no-such-bucket\n", encoding="utf-8")
     assert (await bench.run(bench.write_job(job_text(seeds=1)))).exit_code is ExitCode.DONE
     assert s3.requests == []
+
+
+async def test_what_submits_nothing_works_without_a_store_that_cannot_be_used(
+    real: RealBench, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real.name_store(f"s3://{s3.bucket()}/pre")
+    with real.ledger() as ledger:
+        async with real.order(ledger) as order:
+            monkeypatch.setitem(sys.modules, "obstore.store", None)
+            with pytest.raises(UsageError, match="callsheet"):
+                open_tools(real.project, ledger, order.tools.observe, [])
+            tools = open_tools(real.project, ledger, order.tools.observe, [], submits=False)
+            (result,) = await collect_all([replace(order, tools=tools)])
+    assert result.exit_code is ExitCode.TRY_AGAIN
+    assert "nothing was archived" in " ".join(result.reasons)
+    assert "pip install 'callsheet[objects]'" in " ".join(result.reasons)
+
+
+async def test_a_stop_leaves_what_is_not_archived_for_the_next_run(real: RealBench, s3: S3) -> None:
+    bucket = s3.bucket()
+    job = real.write_job(job_text(seeds=3))
+    await real.run(job)
+    real.name_store(f"s3://{bucket}/pre")
+    s3.fail("PUT", "sha256", Fault(status=503))
+    result = await real.run(job, deadline=0.3)
+    assert result.exit_code is ExitCode.TRY_AGAIN
+    assert result.counts[TaskState.DONE] == 3
+    s3.faults.clear()
+    assert (await real.run(job)).exit_code is ExitCode.DONE
+    assert s3.keys(bucket) == keys_of(real.files())

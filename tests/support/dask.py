@@ -30,8 +30,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def dask_cluster(folder: Path, *, workers: int) -> Iterator[Cluster]:
-    """Workers have one thread each; one death is enough for Dask to give a call up."""
+def dask_cluster(folder: Path, *, workers: int, **variables: str) -> Iterator[Cluster]:
+    """Workers have one thread each, and these variables; one death is enough for Dask to give a call up."""
     told = folder / "scheduler.json"
     with contextlib.ExitStack() as running:
         started = _start(
@@ -48,6 +48,7 @@ def dask_cluster(folder: Path, *, workers: int) -> Iterator[Cluster]:
                 folder,
                 *("worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard"),
                 *("--local-directory", str(folder), "--death-timeout", "60"),
+                **variables,
             )
         yield Cluster(address, started.pid)
 
@@ -59,12 +60,14 @@ def _address(told: Path) -> str:
         return ""
 
 
-def _start(running: contextlib.ExitStack, folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def _start(
+    running: contextlib.ExitStack, folder: Path, *arguments: str, **variables: str
+) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             [*_DASK, *arguments],
             cwd=CHECKOUT,
-            env=environment(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0"),
+            env=environment(DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0", **variables),
             stdout=log,
             stderr=log,
             start_new_session=True,

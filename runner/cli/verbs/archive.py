@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +18,7 @@ from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
 from runner.cli.evicting import evict_old
 from runner.cli.humanize import shown_path, size
-from runner.cli.options import deadline_option, output_format, wait_option
+from runner.cli.options import deadline_option, output_format, wait_option, workers_option
 from runner.cli.runs import reading
 from runner.errors import ExitCode, StateError, UsageError
 from runner.http.route import Route, find_route
@@ -25,15 +28,21 @@ from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import ArchivedRow, OutputRow
 from runner.objects.address import ObjectAddress
-from runner.objects.store import ObjectError, ObjectStore, Stores
+from runner.objects.store import ObjectError, ObjectStore, ObjectTrouble, Stores
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.redact import printable
 from runner.run.lock import locked_ledger, project_lock
-from runner.run.wholeness import filed
+from runner.run.wholeness import filed, here
 from runner.spelling import did_you_mean
-from runner.store.archive import bring
+from runner.store.archive import Putting, bring, put_elsewhere
 from runner.store.files import LocalFiles
+
+if TYPE_CHECKING:
+    from runner.work.hire import Workers
+
+_ROWS_A_COMMIT = 64
+"""A kill leaves at most as many objects without a row, and the next run finds them there."""
 
 _trust_env_option = click.option(
     "--trust-env",
@@ -49,22 +58,30 @@ _trust_env_option = click.option(
     help="First list the store, and forget what the ledger says is there and is not: it is archived again.",
 )
 @_trust_env_option
+@workers_option
 @wait_option
 @deadline_option(None)
 @output_format("json")
 @common_options
 def archive(
-    check: bool, trust_env: bool, wait: float, deadline: float | None, output_format: str
+    check: bool,
+    trust_env: bool,
+    workers: Workers | None,
+    wait: float,
+    deadline: float | None,
+    output_format: str,
 ) -> ExitCode:
     """Put finished files into the project's store: those that the runs have not put there yet.
 
     The store is that of `store` in callsheet.yaml. Every `run` and `collect` archives by itself; this goes
     on where one was killed, or where the store did not answer. What `store_keep` lets go is removed here.
+    Workers of a cluster use the store's credentials of their own environment.
 
     \b
     Examples:
       callsheet archive
       callsheet archive --check
+      callsheet archive --workers 16
     """
     project = find_project(Path(), root=common().root)
     said = load_project_file(project.root)
@@ -74,7 +91,11 @@ def archive(
     store = ObjectStore.open(ObjectAddress.parse(said.store), route)
     with locked_ledger(project, wait=wait, tell=console.note) as ledger:
         forgotten = _check(ledger, store) if check else []
-        put, put_bytes, left, words = _archive(project, ledger, store, deadline)
+        if workers is None:
+            put, put_bytes, left, words = _archive(project, ledger, store, deadline)
+        else:
+            putting = Putting(str(project.base), said.store, trust_env or said.trust_env)
+            put, put_bytes, left, words = _archive_with(workers, project, ledger, putting, deadline)
     gone = evict_old(project, trust_env=trust_env)
     code = ExitCode.TRY_AGAIN if left or (gone is not None and gone.trouble) else ExitCode.DONE
     document: dict[str, JsonValue] = {
@@ -122,6 +143,54 @@ def _archive(
 
     work = anyio.run(go)
     return work.put, work.put_bytes, work.left(), work.words()
+
+
+def _archive_with(
+    workers: Workers, project: Project, ledger: Ledger, putting: Putting, deadline: float | None
+) -> tuple[int, int, list[OutputRow], str]:
+    # imported here: few starts archive with others
+    from runner.run.archive import FOR_GOOD, words_of_left
+    from runner.work.crew import Lost, work
+    from runner.work.hire import hire
+
+    rows = here(ledger.read.unarchived(putting.store), LocalFiles(project.base))
+    left = {row.sha256: row for row in rows}
+    reasons: dict[str, None] = {}
+    put: list[ArchivedRow] = []
+    if not left:
+        return 0, 0, [], ""
+    ends = math.inf if deadline is None else time.monotonic() + deadline
+    files = (filed(row) for row in [*left.values()])
+    in_time = itertools.takewhile(lambda _: time.monotonic() < ends, files)
+    noted = 0
+    with hire(workers, project.base, project.base / rows[0].path, modules=("obstore",), waits=True) as crew:
+        try:
+            for one, error in work(crew, put_elsewhere, putting, in_time, expected=len(left)):
+                if isinstance(error, Lost):
+                    reasons.setdefault(error.why)
+                    continue
+                if error is None or error.trouble is ObjectTrouble.CHANGED:
+                    del left[one.sha256]
+                if error is None:
+                    put.append(ArchivedRow(one.sha256, putting.store, one.key, one.bytes, time.time()))
+                    console.status(f"archive: {count(len(put), 'file')}")
+                elif error.trouble is not ObjectTrouble.CHANGED:
+                    reasons.setdefault(str(error))
+                    if error.trouble in FOR_GOOD:
+                        break
+                if len(put) - noted >= _ROWS_A_COMMIT:
+                    noted = _note(ledger, put, noted)
+        finally:
+            _note(ledger, put, noted)
+    return len(put), sum(row.bytes for row in put), [*left.values()], words_of_left(len(left), reasons)
+
+
+def _note(ledger: Ledger, put: Sequence[ArchivedRow], noted: int) -> int:
+    """Writes the rows behind the first `noted` ones; how many are written then."""
+    with ledger.transaction():
+        for row in put[noted:]:
+            ledger.add_archived(row)
+    return len(put)
 
 
 def _check(ledger: Ledger, store: ObjectStore) -> list[ArchivedRow]:

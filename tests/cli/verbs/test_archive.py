@@ -13,6 +13,7 @@ import pytest
 from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, SandboxServer
+from tests.support.dask import Cluster
 from tests.support.s3 import S3, SECRET, Fault
 
 JOB = """\
@@ -223,3 +224,33 @@ def test_a_wrong_address_is_told_with_its_place(store_url: str, store: StoreBenc
     (store.root / "callsheet.yaml").write_text(f"version: 1\nstore: {store_url}\n", encoding="utf-8")
     assert store("validate", "callsheet.yaml") == ExitCode.JOB_INVALID
     assert "callsheet.yaml:2:8: store:" in store.err + store.out
+
+
+@pytest.mark.parametrize("who", ["threads", "dask"])
+def test_workers_archive_what_no_run_has(who: str, store: StoreBench, daskers: Cluster) -> None:
+    """A worker of a cluster has its credentials from its own environment: none is sent to it."""
+    store.configure()
+    settings = store.root / "callsheet.yaml"
+    whole = settings.read_text(encoding="utf-8")
+    settings.write_text(whole.replace(f"store: s3://{store.bucket}/pre\n", ""), encoding="utf-8")
+    run(store)
+    settings.write_text(whole, encoding="utf-8")
+    workers = "3" if who == "threads" else daskers.address
+    assert store("archive", "--workers", workers, "--output-format", "json") == 0
+    assert (store.document()["archived"], store.document()["left"]) == (2, [])
+    assert len(store.s3.keys(store.bucket)) == 2
+    assert store("verify", "--store") == 0
+    assert store("archive", "--workers", workers) == 0
+    assert "archived 0 files" in store.out
+
+
+@pytest.mark.fault(142)
+def test_workers_without_a_bucket_leave_every_file_here(store: StoreBench) -> None:
+    settings = store.root / "callsheet.yaml"
+    whole = settings.read_text(encoding="utf-8")
+    settings.write_text(whole.replace(f"store: s3://{store.bucket}/pre\n", ""), encoding="utf-8")
+    run(store)
+    settings.write_text(whole.replace(store.bucket, "no-such-bucket-here"), encoding="utf-8")
+    assert store("archive", "--workers", "2") == ExitCode.TRY_AGAIN
+    assert store.err.startswith("2 files are not archived yet, and stay here: ")
+    assert store.videos == ["s1.mp4", "s2.mp4"]

@@ -21,7 +21,9 @@ __all__ = ["database"]
 def project(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose ledger is shared, in the working directory."""
     assert main(["init", str(tmp_path)]) == ExitCode.DONE
-    (tmp_path / "callsheet.yaml").write_text("version: 1\nledger: {url_env: CALLSHEET_LEDGER}\n")
+    (tmp_path / "callsheet.yaml").write_text(
+        "version: 1\nproject: 7f3a9c12\nledger: {url_env: CALLSHEET_LEDGER}\n"
+    )
     monkeypatch.setenv("CALLSHEET_LEDGER", database)
     monkeypatch.setenv("CALLSHEET_HOST", "studio-2")
     monkeypatch.setattr(lease, "LOOK", 0.01)
