@@ -13,7 +13,7 @@ import pytest
 from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, SandboxServer
-from tests.support.dask import Cluster
+from tests.support.dask import DaskCluster
 from tests.support.s3 import S3, SECRET, StoreFault
 
 JOB = """\
@@ -227,7 +227,7 @@ def test_a_wrong_address_is_told_with_its_place(store_url: str, store: StoreBenc
 
 
 @pytest.mark.parametrize("who", ["threads", "dask"])
-def test_workers_archive_what_no_run_has(who: str, store: StoreBench, daskers: Cluster) -> None:
+def test_workers_archive_what_no_run_has(who: str, store: StoreBench, daskers: DaskCluster) -> None:
     """A worker of a cluster has its credentials from its own environment: none is sent to it."""
     store.configure()
     settings = store.root / "callsheet.yaml"
