@@ -149,8 +149,9 @@ def check_is_here(project: Project, reader: LedgerReader) -> None:
         return
     if reader.is_shared:
         raise NoProjectError(
-            f"{ledger_words(project)}: was moved to the project's own file; nothing was sent",
-            hint=f"remove `ledger:` from {PROJECT_FILE}, or move it back: callsheet ledger copy --to shared",
+            f"{ledger_words(project)}: was moved to {moved}; nothing was sent",
+            hint=f"there, remove `ledger:` from {PROJECT_FILE}, or move it back: callsheet ledger copy --to"
+            " shared",
         )
     raise NoProjectError(
         f"{project.ledger_path}: was moved to {moved}; nothing was sent",
