@@ -90,4 +90,7 @@ def _move(project: Project, to: _To) -> Moved:
         check_is_own(project, Ledger(source).read)
         Ledger(target)
         words = address.words if to is _To.SHARED else f"the project's own file on {host_name()}"
-        return move(source, target, to=words)
+        moved = move(source, target, to=words)
+    if to is _To.LOCAL:
+        project.shared_mark.unlink(missing_ok=True)
+    return moved
