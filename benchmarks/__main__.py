@@ -17,6 +17,7 @@ from benchmarks import (
     crowd,
     download,
     lanes,
+    large_ledger,
     makespan,
     parts,
     polling,
@@ -25,6 +26,7 @@ from benchmarks import (
     scale,
     startup,
     throughput,
+    writers,
 )
 from benchmarks.measure import Figure, machine
 
@@ -45,6 +47,11 @@ FULL: Mapping[str, Bench] = {
 }
 
 ASKED_FOR: Mapping[str, Bench] = {
+    "m": lambda: writers.measure_machines(tasks=40, at_once=4, seconds=3.0, runs=5),
+    "q": lambda: large_ledger.measure(rows=(100_000, 1_000_000)),
+    "w": lambda: writers.measure(
+        lanes=(1, 10, 100), distances=(0.0, 0.001, 0.005, 0.02), machines=(2, 10), seconds=4
+    ),
     "s": lambda: crowd.measure_switches(tasks=1000, in_flight=32),
     "u": lambda: crowd.measure_crowd(tasks=20_000, in_flight=2000, open_files=256),
 }
@@ -62,6 +69,9 @@ QUICK: Mapping[str, Bench] = {
     "i": lambda: rehearsal.measure(tasks=3, runs=1),
     "l": lambda: lanes.measure(tasks=2, at_once=2, seconds=0.1, runs=1),
     "p": lambda: parts.measure(size=20_000, tasks=5),
+    "m": lambda: writers.measure_machines(tasks=1, at_once=1, seconds=0.1, runs=1),
+    "q": lambda: large_ledger.measure(rows=(300,), asked=1),
+    "w": lambda: writers.measure(lanes=(2,), distances=(0.0, 0.001), machines=(2,), seconds=0.3),
     "s": lambda: crowd.measure_switches(tasks=5, in_flight=4),
     "u": lambda: crowd.measure_crowd(tasks=20, in_flight=10, open_files=256),
 }
@@ -70,7 +80,10 @@ QUICK: Mapping[str, Bench] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="a to i, l and p, which are all without any, and s, u"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="a to i, l and p, which are all without any, and m, q, s, u, w",
     )
     parser.add_argument("--quick", action="store_true", help="show that all runs; the figures mean nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the JSON goes instead of stdout")

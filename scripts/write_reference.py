@@ -103,7 +103,8 @@ ok       settings   callsheet.yaml: project 7f3a9c12, time zone Europe/Berlin, 1
 
 - **The file marks a root.** In a fresh clone `plan`, `validate` and rehearsals work at once. What pays needs
   `.callsheet/` with its ledger, which is not in git: `callsheet init` makes an empty one. Nothing else does,
-  so a second clone never pays again unnoticed.
+  so a second clone never pays again unnoticed. With a shared `ledger` every clone works at once, unless it is
+  empty.
 - **`project` and the ledger belong together.** The ledger takes this id at the first run. With another
   project's ledger, or another project's file, every verb stops with exit code 73.
 - **A price** is found by the model's id, else by its family behind the same prefix, else by its family. So

@@ -217,6 +217,7 @@ _FORMATS = {
     "json": "json is one document",
     "jsonl": "jsonl one object a line",
     "csv": "csv one line a group",
+    "markdown": "markdown a comment for a pull request",
     "github": "github annotates the lines of a pull request",
 }
 

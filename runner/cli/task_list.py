@@ -10,14 +10,16 @@ from itertools import islice
 import click
 
 from runner.cli import console
+from runner.cli.humanize import fitting
 from runner.cli.place import named
+from runner.job.model import Job
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState
 from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.plural import count
 from runner.project import Project
-from runner.redact import json_text
+from runner.redact import escape, json_text
 from runner.run.progress import Progress
 
 CONFLICT = "conflict"
@@ -73,6 +75,16 @@ def painted(listed: str) -> str:
     """A listed word as people read it, in its colour."""
     word = shown_word(listed)
     return click.style(word, fg=_COLOURS[word]) if word in _COLOURS else word
+
+
+def what_words(job: Job, task: Task, most: int) -> str:
+    """The prompt, in at most so many columns, and the names of the local files that a task is made from:
+    `"A boat..." boat.png`.
+    """
+    dialect = job.accounts[task.account].provider.dialect
+    prompt = " / ".join(" ".join(text.split()) for _, text in dialect.texts(task.request))
+    quoted = [f'"{fitting(most, [escape(prompt)])}"'] if prompt else []
+    return " ".join([*quoted, *(escape(file.path.name) for file in task.inputs)])
 
 
 def counts_words(counts: Mapping[TaskState, int]) -> str:

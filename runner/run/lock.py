@@ -19,7 +19,7 @@ from runner.errors import BusyError, JobError, NoProjectError, StateError
 from runner.job.load_project import load_project_file, readable_project_file
 from runner.ledger.caps import Budgets
 from runner.ledger.ledger import Ledger, open_ledger
-from runner.ledger.open import is_shared
+from runner.ledger.open import has_ledger, is_shared, ledger_words
 from runner.project import Project
 from runner.redact import Redactor, printable
 from runner.run.ownership import claim
@@ -100,6 +100,22 @@ def budgets_of(project: Project) -> Budgets:
     return Budgets(said.timezone, () if project.is_rehearsal else said.budgets)
 
 
+def check_is_made(project: Project) -> None:
+    """Raises NoProjectError in a new clone whose ledger is not there: nobody knows what was paid for.
+
+    A shared ledger is there for every clone, once it was made.
+    """
+    if not is_shared(project):
+        project.check_is_made()
+    elif not project.state_dir.is_dir() and not has_ledger(project):
+        raise NoProjectError(
+            f"{ledger_words(project)}: is empty, and this is a new clone, so no ledger says what was paid"
+            " for; nothing was sent",
+            hint="check the URL; to make the ledger of a new project there: callsheet init"
+            f" {shlex.quote(str(project.root))}",
+        )
+
+
 @contextlib.contextmanager
 def project_lock(
     project: Project, *, wait: float = 0.0, tell: Callable[[str], None] | None = None
@@ -109,8 +125,7 @@ def project_lock(
     Raises BusyError (row 30), NoProjectError for a state directory that cannot be written (row 31),
     StateError on a file system without locks: a marker file would outlive a kill.
     """
-    if not is_shared(project):  # a shared ledger says what was paid for, in a new clone too
-        project.check_is_made()
+    check_is_made(project)
     project.make_state_dir()
     lock = FileLock(project.lock_path, mode=0o600, fallback_to_soft=False)
     try:

@@ -49,6 +49,11 @@ class Progress:
     video: str = ""
     """Where the newest take of a done task is: beside its output, where that was taken."""
 
+    @property
+    def is_to_submit(self) -> bool:
+        """Whether `run` would submit it, once what it waits for is done and somebody agrees to an edit."""
+        return self.state in (TaskState.PLANNED, TaskState.WAITING) and not self.conflict
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:

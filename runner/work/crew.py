@@ -112,7 +112,7 @@ def _once_more(
 
 def _alone(crew: Crew, function: Callable[[Shared, Item], Found], shared: Shared, item: Item) -> Found | Lost:
     why = ""
-    for _ in range(2 if crew.loses_all else 1):  # somebody may have killed the first one
+    for _ in range(2):  # another item may have killed the first worker
         try:
             (found,) = crew.result(crew.submit(call, function, shared, (item,)))
         except WorkerDiedError as error:

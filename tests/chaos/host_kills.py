@@ -31,11 +31,11 @@ LONGEST = 2.0
 """Seconds after which a process is killed, or made to stand still, at the latest."""
 
 STATEMENTS = (
-    ("", "", 80),
-    ("^COMMIT", "", 12),
-    ("^COMMIT", "INSERT INTO attempts", 4),
-    ("^COMMIT", "UPDATE attempts", 8),
-    ("UPDATE leases", "", 5),
+    ("", "", 60),
+    ("^COMMIT", "", 8),
+    ("^COMMIT", "INSERT INTO attempts", 3),
+    ("^COMMIT", "UPDATE attempts", 5),
+    ("UPDATE leases", "", 3),
 )
 """What is broken: its text, what came before it in its transaction, and which one of them at the latest."""
 
@@ -110,11 +110,9 @@ class Episode:
     def _round(self) -> None:
         chance, fleet = self.chance, self.fleet
         hosts = chance.sample([*fleet.hosts], chance.choice([1, 2, 2, 3]))
-        if chance.random() < 0.4:
-            fleet.server.faults.add(chance.choice(AT_THE_SERVICE))
+        fleet.server.faults.add(*chance.sample(AT_THE_SERVICE, 2))
         for host in hosts:
-            if chance.random() < 0.6:
-                host.proxy.add(self._strike())
+            host.proxy.add(self._strike(), self._strike())
         running = {host: host.start(*self._line(host), act=self._act()) for host in hosts}
         meanwhile = [threading.Thread(target=each) for each in self._outside(running)]
         for each in meanwhile:
@@ -269,7 +267,7 @@ class Worker:
         shutil.rmtree(self._home)
 
 
-def play_hosts(seed: int, posts: int, faults: int, jobs: int, takes: int = 80) -> int:
+def play_hosts(seed: int, posts: int, faults: int, jobs: int, takes: int = 100) -> int:
     """Plays episodes until there were so many accepted POSTs and faults; 1 on any violation."""
     workers = [Worker(takes) for _ in range(jobs)]
     began, ended = time.monotonic(), list[Tally]()

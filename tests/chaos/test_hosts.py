@@ -22,7 +22,6 @@ from tests.support.postgres_proxy import Break, Strike
 
 TAKES = 4
 WHOLE = Found(accepted=2 * TAKES, double=0, lost=(), missing=(), verified=2 * TAKES)
-BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +46,7 @@ def fleet(tmp_path: Path, cluster: Cluster, nurseries: dict[str, Nursery]) -> It
         yield fleet
 
 
+@pytest.mark.fault(121)
 @pytest.mark.parametrize(
     ("kind", "backend"), [(Break.BEFORE, "asyncio"), (Break.AFTER, "trio"), (Break.LATE, "asyncio")]
 )
@@ -67,6 +67,9 @@ def test_a_commit_whose_answer_is_lost_is_settled_and_pays_once(
     assert fleet.judge() == WHOLE
 
 
+@pytest.mark.fault(128)
+@pytest.mark.fault(131)
+@pytest.mark.fault(132)
 def test_who_was_taken_over_between_guard_and_post_pays_once_for_what_the_next_one_holds(
     fleet: Fleet,
 ) -> None:
@@ -90,10 +93,8 @@ def test_who_was_taken_over_between_guard_and_post_pays_once_for_what_the_next_o
     assert fleet.judge() == WHOLE
 
 
-@BACKENDS
-def test_a_server_that_is_stopped_while_posts_are_out_loses_none(
-    backend: str, fleet: Fleet, cluster: Cluster
-) -> None:
+@pytest.mark.fault(122)
+def test_a_server_that_is_stopped_while_posts_are_out_loses_none(fleet: Fleet, cluster: Cluster) -> None:
     def restart() -> None:
         cluster.stop("immediate")
         cluster.start()
@@ -102,16 +103,21 @@ def test_a_server_that_is_stopped_while_posts_are_out_loses_none(
     fleet.server.faults.add(Fault(where=Where.SUBMIT, kind=FaultKind.DELAY, seconds=0.2, times=4))
     struck = Strike(Break.BEFORE, text="UPDATE attempts SET remote_id", meanwhile=restart)
     anna.proxy.add(struck)
-    anna.run(act=Act(backend))
+    anna.run(act=Act("trio"))
     assert struck.has_struck.wait(20)
     assert fleet.finish(anna)[:2] == (ExitCode.DONE, 0), anna.log.read_text()
     assert fleet.judge() == WHOLE
 
 
-@BACKENDS
-def test_of_two_hosts_that_start_on_one_lane_at_one_moment_one_sends(backend: str, fleet: Fleet) -> None:
+@pytest.mark.fault(127)
+@pytest.mark.fault(135)
+def test_of_two_hosts_that_start_on_one_lane_at_one_moment_one_sends(fleet: Fleet) -> None:
+    """On a ledger that both find empty."""
     anna, bert, _ = fleet.hosts
-    started = [(host, host.start("run", *host.jobs("east"), act=Act(backend))) for host in (anna, bert)]
+    started = [
+        (host, host.start("run", *host.jobs("east"), act=Act(backend)))
+        for host, backend in ((anna, "asyncio"), (bert, "trio"))
+    ]
     ended = sorted(host.wait(pid) for host, pid in started)
     assert ended in ([ExitCode.DONE, ExitCode.TRY_AGAIN], [ExitCode.DONE, ExitCode.DONE]), ended
     assert fleet.server.accepted == TAKES
@@ -119,14 +125,13 @@ def test_of_two_hosts_that_start_on_one_lane_at_one_moment_one_sends(backend: st
     assert fleet.judge() == WHOLE
 
 
-@BACKENDS
-def test_two_hosts_at_the_edge_of_one_cap_do_not_pass_it(backend: str, fleet: Fleet) -> None:
+def test_two_hosts_at_the_edge_of_one_cap_do_not_pass_it(fleet: Fleet) -> None:
     """Each has a lane of its own, and their clocks are hours apart."""
     anna, bert, _ = fleet.hosts
     fleet.cap(TAKES + 1)
     started = [
         (host, host.start("run", *host.jobs(account), act=Act(backend)))
-        for host, account in ((anna, "east"), (bert, "west"))
+        for host, account, backend in ((anna, "east", "asyncio"), (bert, "west", "trio"))
     ]
     assert ExitCode.REFUSED in [host.wait(pid) for host, pid in started]
     assert fleet.server.accepted == TAKES + 1

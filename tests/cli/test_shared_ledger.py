@@ -55,6 +55,9 @@ class Team:
     def clone(self, name: str, *, seeds: int = 2) -> Path:
         folder = self.root / name
         folder.mkdir()
+        if name == "first":
+            # as `callsheet init` does: a clone without it never begins on an empty ledger
+            (folder / ".callsheet").mkdir()
         (folder / "callsheet.yaml").write_text(PROJECT % self.server.url)
         (folder / "boat.yaml").write_text(JOB % seeds)
         return folder
@@ -99,6 +102,20 @@ def test_a_second_clone_pays_for_nothing_that_the_first_one_has_and_keeps_its_bu
     assert "budgets[0].month.max_tasks is 3" in team.err
     assert team.server.accepted == 3
     assert {path.name for path in (second / "out").iterdir()} == {"s1.mp4", "s2.mp4", "s3.mp4"}
+
+
+def test_a_new_clone_never_begins_on_an_empty_ledger(team: Team) -> None:
+    """The URL may lead somewhere else by mistake, and all would be bought again."""
+    clone = team.clone("clone")
+    for verb in (("run", "boat.yaml"), ("collect",)):
+        assert team.call(clone, *verb) == ExitCode.NO_PROJECT
+        assert "is empty, and this is a new clone, so no ledger says what was paid for" in team.err
+        assert f"callsheet init {clone}" in team.err
+    assert team.server.accepted == 0
+    assert team.call(clone, "plan", "boat.yaml") == ExitCode.DONE
+    assert "2 tasks: 2 new" in team.out
+    assert team.call(clone, "-q", "init") == ExitCode.DONE
+    assert team.call(clone, "run", "boat.yaml") == ExitCode.DONE, team.err
 
 
 def test_each_verb_that_reads_finds_the_shared_ledger(team: Team) -> None:

@@ -97,7 +97,7 @@ def _missing(page: Page) -> list[str]:
         (["how-to/cron.md#no-such-heading"], [], ""),
         (["http://example.com/"], [], ""),
         (["../../outside"], [], ""),
-        ([], ["callsheet fetch"], ""),
+        ([], ["callsheet nowhere"], ""),
         ([], ["callsheet run --sandbxo"], ""),
         ([], ["--no-such-option"], ""),
         ([], ["scripts/test --no-such-option"], ""),

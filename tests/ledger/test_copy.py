@@ -18,7 +18,7 @@ from runner.ledger.shared import open_shared
 from runner.ledger.sqlite import SqliteEngine
 from tests.support.ledger_rows import RUN, intend
 from tests.support.postgres import Cluster
-from tests.support.stories import Action, empty, play, rows, stories
+from tests.support.stories import Action, empty, play, stories, table_rows
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def test_every_row_comes_through_there_and_back(emptied: PostgresEngine, story: 
         emptied.execute("DELETE FROM meta WHERE key IN ('moved', 'move')")
     own, back = open_for_writing(None), open_for_writing(None)
     play(Ledger(own), story)
-    before, salt = [*rows(own)], Ledger(own).salt
+    before, salt = [*table_rows(own)], Ledger(own).salt
     Ledger(back)
     move(own, emptied, to="there")
-    assert [*rows(emptied)] == before
+    assert [*table_rows(emptied)] == before
     moved = move(emptied, back, to="back")
-    assert [*rows(back)] == before
+    assert [*table_rows(back)] == before
     assert Ledger(back).salt == salt
     assert moved.rows["tasks"] == sum(row[0] == "tasks" for row in before)
     assert (is_live(own), is_live(emptied), is_live(back)) == (False, False, True)
@@ -110,13 +110,13 @@ def test_a_move_that_is_cut_off_is_done_again(
     own: SqliteEngine, shared: PostgresEngine, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     """At no moment are both live, and none that is not whole."""
-    before = [*rows(own)]
+    before = [*table_rows(own)]
     cuts(own, shared, monkeypatch, at)
     assert not (is_live(own) and is_live(shared))
-    assert not is_live(shared) or [*rows(shared)] == before
+    assert not is_live(shared) or [*table_rows(shared)] == before
     move(own, shared, to="there")
     assert (is_live(own), is_live(shared)) == (False, True)
-    assert [*rows(shared)] == before
+    assert [*table_rows(shared)] == before
     assert move(own, shared, to="there").was_done
 
 

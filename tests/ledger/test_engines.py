@@ -23,7 +23,7 @@ from runner.plan.words import TaskWords
 from runner.providers.provider import Listing
 from tests.support.ledger_rows import RUN, SENT, task
 from tests.support.postgres import Cluster
-from tests.support.stories import ATTEMPTS, BUDGETS, OTHER, TASKS, Action, empty, play, rows, stories
+from tests.support.stories import ATTEMPTS, BUDGETS, OTHER, TASKS, Action, empty, play, stories, table_rows
 
 
 def answers(read: LedgerSearch) -> Iterator[object]:
@@ -77,7 +77,7 @@ def test_a_story_leaves_the_same_rows_and_answers_in_both(shared: Ledger, story:
     empty(shared._db)
     local = Ledger(open_for_writing(None), BUDGETS)
     assert play(shared, story) == play(local, story)
-    assert [*rows(shared._db)] == [*rows(local._db)]
+    assert [*table_rows(shared._db)] == [*table_rows(local._db)]
     asked = [[*answers(LedgerSearch(ledger._db))] for ledger in (shared, local)]
     assert asked[0] == asked[1]
     local.close()

@@ -12,7 +12,7 @@ import pytest
 from runner.errors import UsageError
 from runner.objects.address import ObjectAddress
 from runner.objects.store import PART, ObjectError, ObjectStore, ObjectTrouble, Source
-from tests.support.s3 import S3, SECRET, Fault
+from tests.support.s3 import S3, SECRET, StoreFault
 
 SMALL = b"a small film"
 LARGE = bytes(range(256)) * ((2 * PART + 4096) // 256)
@@ -102,9 +102,11 @@ def test_a_part_that_cannot_be_read_makes_no_object(store: ObjectStore, s3: S3) 
 
 @pytest.mark.fault(140)
 @pytest.mark.parametrize("content", [SMALL, LARGE])
-@pytest.mark.parametrize("fault", [Fault(cut=True), Fault(cut=True, arrives=False), Fault(status=503)])
+@pytest.mark.parametrize(
+    "fault", [StoreFault(cut=True), StoreFault(cut=True, arrives=False), StoreFault(status=503)]
+)
 def test_an_answer_that_is_lost_once_is_asked_for_again(
-    fault: Fault, content: bytes, store: ObjectStore, s3: S3
+    fault: StoreFault, content: bytes, store: ObjectStore, s3: S3
 ) -> None:
     s3.fail("PUT|POST", "film", fault, times=1)
     create(store, content)
@@ -138,7 +140,7 @@ def test_a_missing_bucket_is_told_in_words(s3: S3) -> None:
 def test_a_refusal_says_what_to_check(
     status: int, code: str, trouble: ObjectTrouble, said: str, store: ObjectStore, s3: S3
 ) -> None:
-    s3.fail("PUT", "film", Fault(status=status, code=code))
+    s3.fail("PUT", "film", StoreFault(status=status, code=code))
     with pytest.raises(ObjectError, match=said) as error:
         create(store, SMALL)
     assert trouble_of(error) is trouble

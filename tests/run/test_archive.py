@@ -25,7 +25,7 @@ from runner.run.progress import progress_of, still_needed
 from runner.run.run import collect_all
 from runner.sandbox import SANDBOX_KEY, SandboxServer
 from tests.support.run_bench import RunBench, job_text
-from tests.support.s3 import S3, Fault
+from tests.support.s3 import S3, StoreFault
 
 pytestmark = pytest.mark.anyio
 
@@ -236,7 +236,7 @@ async def test_a_local_copy_goes_only_where_it_is_ours_and_the_store_has_its_siz
     changed.write_bytes(b"?" * changed.stat().st_size)
     files = {path.name: sha256 for sha256, path in real.files().items()}
     s3.delete(bucket, f"pre/sha256/{files['s2.mp4']}.mp4")
-    s3.fail("HEAD", files["s3.mp4"], Fault(size=7))
+    s3.fail("HEAD", files["s3.mp4"], StoreFault(size=7))
     with real.ledger() as ledger:
         early = evict(real.project, ledger.read, Stores(), store=real.store, before=0.0)
         assert early.files == 0
@@ -285,7 +285,7 @@ async def test_a_stop_leaves_what_is_not_archived_for_the_next_run(real: RealBen
     job = real.write_job(job_text(seeds=3))
     await real.run(job)
     real.name_store(f"s3://{bucket}/pre")
-    s3.fail("PUT", "sha256", Fault(status=503))
+    s3.fail("PUT", "sha256", StoreFault(status=503))
     result = await real.run(job, deadline=0.3)
     assert result.exit_code is ExitCode.TRY_AGAIN
     assert result.counts[TaskState.DONE] == 3

@@ -201,8 +201,15 @@ async def test_a_database_that_hangs_lets_nothing_be_sent_and_is_told(
 
 
 @pytest.mark.fault(139)
-@pytest.mark.parametrize("statement", ["INTO leases", "SELECT 1 FROM leases", "SET counter", "is_free = 1"])
-@pytest.mark.parametrize("kind", [Break.BEFORE, Break.AFTER])
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("INTO leases", Break.BEFORE),
+        ("SELECT 1 FROM leases", Break.BEFORE),
+        ("SET counter", Break.AFTER),
+        ("is_free = 1", Break.AFTER),
+    ],
+)
 async def test_a_connection_that_is_lost_at_a_step_of_the_lease_buys_nothing_twice(
     one: SharedBench, server: SandboxServer, statement: str, kind: Break
 ) -> None:

@@ -19,7 +19,7 @@ _DASK = (sys.executable, "-m", "dask")
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class DaskCluster:
     """`address` is the scheduler's. Its nannies start a new worker where one dies."""
 
     address: str
@@ -30,7 +30,7 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def dask_cluster(folder: Path, *, workers: int, **variables: str) -> Iterator[Cluster]:
+def dask_cluster(folder: Path, *, workers: int, **variables: str) -> Iterator[DaskCluster]:
     """Workers have one thread each, and these variables; one death is enough for Dask to give a call up."""
     told = folder / "scheduler.json"
     with contextlib.ExitStack() as running:
@@ -50,7 +50,7 @@ def dask_cluster(folder: Path, *, workers: int, **variables: str) -> Iterator[Cl
                 *("--local-directory", str(folder), "--death-timeout", "60"),
                 **variables,
             )
-        yield Cluster(address, started.pid)
+        yield DaskCluster(address, started.pid)
 
 
 def _address(told: Path) -> str:

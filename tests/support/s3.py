@@ -32,7 +32,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class StoreFault:
     """What becomes of a request: `status` answers in the server's place; `cut` closes the connection, after
     the server has done it where it `arrives`; `size` replaces the Content-Length of a HEAD; `body` the
     answer's.
@@ -53,7 +53,7 @@ class S3:
     port: int
     url: str = ""
     requests: list[Request] = field(default_factory=list)
-    faults: list[Callable[[Request], Fault | None]] = field(default_factory=list)
+    faults: list[Callable[[Request], StoreFault | None]] = field(default_factory=list)
     _buckets: int = 0
 
     def environment(self) -> dict[str, str]:
@@ -101,11 +101,11 @@ class S3:
         _, content = self._ask("GET", f"/{bucket}?uploads")
         return content.count(b"<UploadId>")
 
-    def fail(self, method: str, pattern: str, fault: Fault, times: int = 1_000_000) -> None:
+    def fail(self, method: str, pattern: str, fault: StoreFault, times: int = 1_000_000) -> None:
         """From now on the first `times` requests of this kind, whose target fits, have this fault."""
         left = [times]
 
-        def fault_of(request: Request) -> Fault | None:
+        def fault_of(request: Request) -> StoreFault | None:
             if left[0] and re.fullmatch(method, request.method) and re.search(pattern, request.target):
                 left[0] -= 1
                 return fault
@@ -161,8 +161,8 @@ def moto_server() -> Iterator[int]:
 def proxied(port: int) -> Iterator[S3]:
     """A proxy before the server on `port`, which counts what comes and does what `fail` says."""
     found = S3(port)
-    handler = functools.partial(_Handler, found)
-    with _Server(("127.0.0.1", 0), handler) as server:
+    handler = functools.partial(_ProxyHandler, found)
+    with _ProxyServer(("127.0.0.1", 0), handler) as server:
         found.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -173,7 +173,7 @@ def proxied(port: int) -> Iterator[S3]:
             thread.join()
 
 
-class _Server(http.server.ThreadingHTTPServer):
+class _ProxyServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
@@ -181,7 +181,7 @@ class _Server(http.server.ThreadingHTTPServer):
         pass
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _ProxyHandler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def __init__(self, s3: S3, *args: object) -> None:
@@ -193,7 +193,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = Request(self.command, self.path, len(body))
         self._s3.requests.append(request)
-        fault = next(filter(None, (each(request) for each in self._s3.faults)), Fault())
+        fault = next(filter(None, (each(request) for each in self._s3.faults)), StoreFault())
         if fault.status:
             self._answer(fault.status, f"<Error><Code>{fault.code}</Code></Error>".encode(), {})
             return

@@ -159,7 +159,7 @@ def play(ledger: Ledger, story: list[list[Action]]) -> list[object]:
     return told
 
 
-def rows(engine: Engine) -> Iterator[tuple[object, ...]]:
+def table_rows(engine: Engine) -> Iterator[tuple[object, ...]]:
     for table, (size, columns) in TABLES.items():
         order = ", ".join(columns[:size])
         for row in engine.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order}"):

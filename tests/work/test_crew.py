@@ -106,7 +106,7 @@ def test_a_process_that_is_killed_takes_no_item_along(pool: Processes, tmp_path:
     assert pool._pool is not before
 
 
-@pytest.mark.security(30)
+@pytest.mark.security(33)
 def test_a_process_has_no_key_in_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESHAPI_API_KEY", "rsk_canary")
     monkeypatch.setenv("ACME_KEY", "canary")

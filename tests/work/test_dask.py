@@ -21,7 +21,7 @@ from runner.work import dask
 from runner.work.crew import Lost, work
 from runner.work.dask import DaskWorkers, Terms, Unfit, perform
 from tests.support.clips import with_noise_for_pictures
-from tests.support.dask import Cluster, dask_cluster
+from tests.support.dask import DaskCluster, dask_cluster
 from tests.support.verb_bench import VerbBench
 from tests.support.work_functions import obey, processes
 
@@ -39,9 +39,9 @@ def done(verbs: VerbBench) -> VerbBench:
     return verbs
 
 
-@pytest.mark.security(30)
+@pytest.mark.security(33)
 def test_verify_finds_the_same_whoever_reads_and_no_worker_is_sent_a_key_or_an_address(
-    done: VerbBench, daskers: Cluster, monkeypatch: pytest.MonkeyPatch
+    done: VerbBench, daskers: DaskCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = done.root / "rehearsal/out/s1.mp4"
     clip.write_bytes(with_noise_for_pictures(clip.read_bytes()))
@@ -67,7 +67,9 @@ def test_verify_finds_the_same_whoever_reads_and_no_worker_is_sent_a_key_or_an_a
         assert b"://" not in packed
 
 
-def test_the_contact_sheet_is_the_same_whoever_makes_its_pictures(done: VerbBench, daskers: Cluster) -> None:
+def test_the_contact_sheet_is_the_same_whoever_makes_its_pictures(
+    done: VerbBench, daskers: DaskCluster
+) -> None:
     page = done.root / "rehearsal/runs/latest/report.html"
     made = []
     for workers in ([], ["--workers", "1"], ["--workers", daskers.address]):
@@ -81,7 +83,9 @@ def test_the_contact_sheet_is_the_same_whoever_makes_its_pictures(done: VerbBenc
 
 
 @pytest.mark.fault(151)
-def test_a_worker_that_is_killed_takes_no_item_along(daskers: Cluster, terms: Terms, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_takes_no_item_along(
+    daskers: DaskCluster, terms: Terms, tmp_path: Path
+) -> None:
     folder = tmp_path / "done"
     folder.mkdir()
     killed: list[int] = []
@@ -99,7 +103,7 @@ def test_a_worker_that_is_killed_takes_no_item_along(daskers: Cluster, terms: Te
 
 @pytest.mark.fault(150)
 def test_an_item_that_kills_its_worker_is_found_and_told(
-    daskers: Cluster, terms: Terms, tmp_path: Path
+    daskers: DaskCluster, terms: Terms, tmp_path: Path
 ) -> None:
     items = ["die" if number == 7 else str(number) for number in range(20)]
     with DaskWorkers(daskers.address, terms) as crew:
@@ -108,7 +112,7 @@ def test_an_item_that_kills_its_worker_is_found_and_told(
 
 
 @pytest.mark.fault(152)
-def test_each_worker_that_cannot_do_the_work_is_told_once(daskers: Cluster, terms: Terms) -> None:
+def test_each_worker_that_cannot_do_the_work_is_told_once(daskers: DaskCluster, terms: Terms) -> None:
     for changes, why in (
         ({"version": "9.9"}, rf"has callsheet {runner.__version__}, and here it is 9\.9"),
         ({"witness": "/nowhere/manifest.json", "base": "/nowhere"}, "does not see /nowhere"),

@@ -53,7 +53,7 @@ def test_what_is_refused_is_told_with_what_would_do(text: str, verbs: VerbBench)
     assert "hint: write it as 4, or as tcp://scheduler:8786" in verbs.err
 
 
-@pytest.mark.security(30)
+@pytest.mark.security(33)
 def test_what_a_worker_loads_for_a_function_can_submit_nothing() -> None:
     script = (
         "import sys, runner.work.dask; from runner.record.verify import check;"

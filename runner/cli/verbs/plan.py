@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,6 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common_options
-from runner.cli.humanize import fitting
 from runner.cli.jobs import load, plan_of, project_or_here
 from runner.cli.next_commands import command, tell_pick
 from runner.cli.options import (
@@ -25,17 +25,26 @@ from runner.cli.options import (
     output_format,
     service_options,
 )
+from runner.cli.plan_comment import PlanComment, trouble_comment
 from runner.cli.problems import show_warnings
 from runner.cli.runs import reading
-from runner.cli.task_list import CONFLICT, EDIT, Row, chosen_tasks, listed_word, write_groups, write_rows
-from runner.errors import ExitCode
+from runner.cli.task_list import (
+    CONFLICT,
+    EDIT,
+    Row,
+    chosen_tasks,
+    listed_word,
+    what_words,
+    write_groups,
+    write_rows,
+)
+from runner.errors import CallsheetError, ExitCode
 from runner.job.extends import as_yaml
 from runner.job.model import Job, OnEdit
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
 from runner.lane.forecast import budget_outlook
 from runner.ledger.read import LedgerReader
-from runner.ledger.states import TaskState
 from runner.money import usd_or_null, usd_text, usd_words
 from runner.plan.chains import chain_words
 from runner.plan.combinations import sum_words
@@ -66,7 +75,7 @@ def _installed(_context: click.Context, _option: click.Parameter, name: str | No
 @job_argument
 @service_options
 @job_options
-@output_format("json", "jsonl")
+@output_format("json", "jsonl", "markdown")
 @click.option(
     "--provider", metavar="NAME", callback=_installed, help="Show what the job would lose at this provider."
 )
@@ -74,6 +83,12 @@ def _installed(_context: click.Context, _option: click.Parameter, name: str | No
     "--resolved",
     is_flag=True,
     help="Print the job as one file, merged with the one that it `extends`, and plan nothing.",
+)
+@click.option(
+    "--without-ledger",
+    is_flag=True,
+    help="Count each task as new, and ask no ledger: where its URL is not given, as in a stranger's pull"
+    " request.",
 )
 @only_option
 @common_options
@@ -84,6 +99,7 @@ def plan(
     output_format: str,
     provider: Provider | None,
     resolved: bool,
+    without_ledger: bool,
     only: tuple[str, ...],
 ) -> ExitCode:
     """Show each task of JOB: its state, its name, where its video goes, and why it is new.
@@ -97,15 +113,20 @@ def plan(
       callsheet plan jobs/hello.yaml --only 'pour-*'
       callsheet plan jobs/hello.yaml --resolved
       callsheet plan jobs/hello.yaml --output-format jsonl | jq -r .output
+      callsheet plan jobs/hello.yaml --output-format markdown > comment.md
     """
-    loaded = load(job, service, job_options, provider=provider, project=project_or_here(job))
-    if resolved:
-        console.block(as_yaml(loaded.job.document, name=loaded.job.name).removesuffix("\n"))
-        return ExitCode.DONE
-    planned = plan_of(loaded, job_options)
+    with _commenting_trouble(job, output_format):
+        loaded = load(job, service, job_options, provider=provider, project=project_or_here(job))
+        if resolved:
+            console.block(as_yaml(loaded.job.document, name=loaded.job.name).removesuffix("\n"))
+            return ExitCode.DONE
+        planned = plan_of(loaded, job_options)
     show_warnings(planned.warnings, planned.job.file)
     tasks = chosen_tasks(planned, only, loaded.place.project)
-    with reading(loaded.place.project) as ledger:
+    patterns = [word for pattern in only for word in ("--only", pattern)]
+    make = command("run", str(job), *patterns, service=service)
+    asked = contextlib.nullcontext() if without_ledger else reading(loaded.place.project)
+    with _commenting_trouble(job, output_format), asked as ledger:
         if ledger is not None:
             check_is_remembered(loaded.place.project, ledger)
         new = Total()
@@ -115,25 +136,36 @@ def plan(
         def rows(members: Iterable[Task]) -> Iterator[Progress]:
             return _adding_up(progress_of(members, ledger, base), new)
 
+        def outlook_words() -> Iterator[str]:
+            yield from _behind_words(planned)
+            yield from price_words(planned.job)
+            yield from outlook(planned, new, ledger)
+            yield from _budget_words(loaded.place.project, planned, new, ledger)
+
         if output_format == "text":
             counts = write_groups(
                 (group.title, map(group.columns.row, rows(group.tasks))) for group in _groups(planned, tasks)
             )
+        elif output_format == "markdown":
+            comment = PlanComment(planned.job, str(job), new)
+            counts = comment.counts
+            for row in progress_of(tasks, ledger, base):
+                comment.add(row)
+            on_edit = [f"{count(counts[EDIT], 'edit')}: {_ON_EDIT[planned.job.run.on_edit]}"]
+            told = comment.text(
+                warnings=[warning.render(planned.job.file) for warning in planned.warnings],
+                sentences=[*_sums(planned), *outlook_words(), *on_edit * bool(counts[EDIT]), *waits],
+                command=make,
+                has_ledger=ledger is not None,
+            )
+            console.write(told)
         else:
             listed = map(_Columns(planned.job).row, rows(tasks))
             counts = write_rows(listed, output_format, {**_head(planned), "waits": [*waits]})
         code = ExitCode.JOB_INVALID if counts[CONFLICT] else ExitCode.DONE
         if output_format != "text":
             return code
-        for sentence in (
-            *_sums(planned),
-            *_estimate_words(new),
-            *_share_words(new),
-            *_behind_words(planned),
-            *price_words(planned.job),
-            *outlook(planned, new, ledger),
-            *_budget_words(loaded.place.project, planned, new, ledger),
-        ):
+        for sentence in (*_sums(planned), *_estimate_words(new), *_share_words(new), *outlook_words()):
             console.result(sentence)
     for sentence in waits:
         console.result(f"waiting for you: {escape(sentence)}")
@@ -148,9 +180,19 @@ def plan(
         if not is_project(loaded.place.project.root):
             console.next_step("callsheet init", "makes this directory a project, where jobs can run")
             return code
-        patterns = [word for pattern in only for word in ("--only", pattern)]
-        console.next_step(command("run", str(job), *patterns, service=service), "submits what is new")
+        console.next_step(make, "submits what is new")
     return code
+
+
+@contextlib.contextmanager
+def _commenting_trouble(job: Path, output_format: str) -> Iterator[None]:
+    """Where a comment is wanted, an error is told as one too."""
+    try:
+        yield
+    except CallsheetError as error:
+        if output_format == "markdown":
+            console.write(trouble_comment(str(job), error))
+        raise
 
 
 _ON_EDIT = {
@@ -206,7 +248,7 @@ def _share_words(new: Total) -> Iterator[str]:
 def _adding_up(rows: Iterable[Progress], new: Total) -> Iterator[Progress]:
     """Passes the rows on, and adds what `run` would submit to `new`."""
     for row in rows:
-        if row.state in (TaskState.PLANNED, TaskState.WAITING) and not row.conflict:
+        if row.is_to_submit:
             new.add_task(row.task)
         yield row
 
@@ -248,6 +290,9 @@ class _Group:
     columns: _Columns
 
 
+_MOST_OF_A_PROMPT = 56
+
+
 def _groups(planned: Plan, tasks: Iterable[Task]) -> Iterator[_Group]:
     """The tasks of each step, in the order of the job file; what all of a step share stands in its title.
 
@@ -257,7 +302,7 @@ def _groups(planned: Plan, tasks: Iterable[Task]) -> Iterator[_Group]:
     for task in tasks:
         by_step[task.step].append(task)
     has_models = len({task.model_name for members in by_step.values() for task in members}) > 1
-    what = partial(_what, planned.job)
+    what = partial(what_words, planned.job, most=_MOST_OF_A_PROMPT)
     for name, members in by_step.items():
         shared = {what(task) for task in members}
         is_shared = len(shared) == 1 and len(members) > 1
@@ -265,17 +310,6 @@ def _groups(planned: Plan, tasks: Iterable[Task]) -> Iterator[_Group]:
         title += [told for told in shared if told and is_shared]
         columns = _Columns(planned.job, has_models, None if is_shared else what)
         yield _Group(": ".join(title), members, columns)
-
-
-_MOST_OF_A_PROMPT = 56
-
-
-def _what(job: Job, task: Task) -> str:
-    """The prompt and the names of the local files that a task is made from: `"A boat..." boat.png`."""
-    dialect = job.accounts[task.account].provider.dialect
-    prompt = " / ".join(" ".join(text.split()) for _, text in dialect.texts(task.request))
-    quoted = [f'"{fitting(_MOST_OF_A_PROMPT, [escape(prompt)])}"'] if prompt else []
-    return " ".join([*quoted, *(escape(file.path.name) for file in task.inputs)])
 
 
 def _behind_words(planned: Plan) -> Iterator[str]:

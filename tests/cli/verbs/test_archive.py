@@ -13,8 +13,8 @@ import pytest
 from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.sandbox import SANDBOX_KEY, SandboxServer
-from tests.support.dask import Cluster
-from tests.support.s3 import S3, SECRET, Fault
+from tests.support.dask import DaskCluster
+from tests.support.s3 import S3, SECRET, StoreFault
 
 JOB = """\
 version: 1
@@ -119,7 +119,7 @@ def test_a_file_is_brought_back_whole_and_nothing_is_overwritten(store: StoreBen
 def test_an_object_with_other_bytes_is_not_brought_back(store: StoreBench) -> None:
     run(store)
     shutil.rmtree(store.root / "out")
-    store.s3.fail("GET", "sha256", Fault(body=b"other bytes"))
+    store.s3.fail("GET", "sha256", StoreFault(body=b"other bytes"))
     assert store("fetch", "s1") == ExitCode.TRY_AGAIN
     assert "its content is not what was archived" in store.err
     assert store.videos == []
@@ -208,7 +208,7 @@ def test_a_project_without_a_store_is_told_how_to_name_one(store: StoreBench) ->
 
 @pytest.mark.fault(142)
 def test_an_archive_that_fails_says_why_and_can_be_repeated(store: StoreBench) -> None:
-    store.s3.fail("PUT", "sha256", Fault(status=403, code="AccessDenied"))
+    store.s3.fail("PUT", "sha256", StoreFault(status=403, code="AccessDenied"))
     assert store("run", "jobs/boat.yaml", "--yes") == ExitCode.TRY_AGAIN
     assert store.err.count("refuses these credentials") >= 1
     assert store.videos == ["s1.mp4", "s2.mp4"]
@@ -227,7 +227,7 @@ def test_a_wrong_address_is_told_with_its_place(store_url: str, store: StoreBenc
 
 
 @pytest.mark.parametrize("who", ["threads", "dask"])
-def test_workers_archive_what_no_run_has(who: str, store: StoreBench, daskers: Cluster) -> None:
+def test_workers_archive_what_no_run_has(who: str, store: StoreBench, daskers: DaskCluster) -> None:
     """A worker of a cluster has its credentials from its own environment: none is sent to it."""
     store.configure()
     settings = store.root / "callsheet.yaml"

@@ -31,7 +31,7 @@ def project(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path
 
 
-@pytest.mark.security(30)
+@pytest.mark.security(32)
 def test_it_lists_who_drives_what_by_account_and_never_the_key(
     project: Path, database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
