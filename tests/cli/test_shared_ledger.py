@@ -109,6 +109,8 @@ def test_a_second_clone_pays_for_nothing_that_the_first_one_has_and_keeps_its_bu
 def test_a_new_clone_never_begins_on_an_empty_ledger(team: Team) -> None:
     """The URL may lead somewhere else by mistake, and all would be bought again."""
     clone = team.clone("clone")
+    # the last step in CI, which makes the tables
+    assert team.call(clone, "lease", "sign-off") == ExitCode.DONE, team.err
     for verb in (("run", "boat.yaml"), ("collect",)):
         assert team.call(clone, *verb) == ExitCode.NO_PROJECT
         assert "is empty, and this is a new clone, so no ledger says what was paid for" in team.err
@@ -227,6 +229,9 @@ def test_the_password_of_the_ledger_is_in_no_file_and_no_message(team: Team) -> 
         f"postgresql://intruder:{PASSWORD}x@nowhere.invalid/team",
         f"postgresql://intruder:{PASSWORD}x@127.0.0.1/team?sslmode=nonsense",
         f"postgresql://intruder:{PASSWORD}x@[",
+        f"postgresql://intruder:p@{PASSWORD}@127.0.0.1:1/team",
+        f"postgresql://intruder:p/{PASSWORD}@127.0.0.1:1/team",
+        f"postgresql://intruder:p?@{PASSWORD}@127.0.0.1:1/team",
         f"mysql://intruder:{PASSWORD}x@127.0.0.1/team",
     ):
         team.monkeypatch.setenv("TEAM_LEDGER", url)
