@@ -169,7 +169,8 @@ def check_is_not_shared(project: Project) -> None:
     """Raises NoProjectError where the project has no file of its own, and has used a shared ledger here."""
     if project.shared_mark.exists() and not project.ledger_path.exists():
         raise NoProjectError(
-            f"{project.root}: has used a shared ledger, and {PROJECT_FILE} names none any more; nothing was sent",
+            f"{project.root}: has used a shared ledger, and {PROJECT_FILE} names none any more; nothing was"
+            " sent",
             hint=f"put `ledger: {{url_env: NAME}}` back into {PROJECT_FILE}, or move the ledger here first:"
             " callsheet ledger copy --to local",
         )

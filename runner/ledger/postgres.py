@@ -111,6 +111,10 @@ class Address:
         """Raises ValueError, without any of the URL, for one that is not PostgreSQL's."""
         if not url.startswith(("postgresql://", "postgres://")):
             raise ValueError("is not a URL such as postgresql://user:password@host/database")
+        # libpq takes the first of these for the end of the password, and its rest for a host or a database
+        _, *behind = re.split("[@/]", url.partition("://")[2], maxsplit=1)
+        if any("@" in each.partition("?")[0] for each in behind):
+            raise ValueError("has an `@` or `/` in its user or password: write it as %40 or %2F")
         try:
             parts = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
         except psycopg.Error:
@@ -524,6 +528,8 @@ _LOST: Mapping[str, str] = {
     "refused": "nothing listens there",
     "No such file": "nothing listens there",
     "translate host name": "the host's name is not known",
+    "resolve host": "the host's name is not known",
+    "invalid": "a value in its URL is not one that PostgreSQL knows",
     "timeout": f"no answer within {CONNECT_SECONDS} seconds",
     "certificate": "its certificate is not trusted",
     "SSL": "TLS is refused, by it or by the URL's sslmode",
