@@ -286,7 +286,7 @@ class LedgerReader(SpendReader):
 
     def unarchived(self, store: str) -> list[OutputRow]:
         """The published files whose content does not lie in that store, the oldest first."""
-        # the digests alone, which indexes hold in one order; what is newest is asked for the few that are left
+        # the digests alone, which two indexes hold in one order; then what is newest, of the few left
         found = self._db.execute(
             "SELECT seq FROM outputs WHERE NOT EXISTS (SELECT 1 FROM archived"
             " WHERE archived.sha256 = outputs.sha256 AND archived.store = ?)",
@@ -489,10 +489,10 @@ class LedgerReader(SpendReader):
         They are looked for among the newest attempts alone, so it costs the same in a large ledger.
         """
         rows = self._db.execute(
-            "SELECT request, generation, (SELECT max(at) FROM history"
+            "SELECT (SELECT request FROM tasks WHERE tasks.identity = attempts.identity), generation,"
+            " (SELECT max(at) FROM history"
             " WHERE attempt_id = attempts.id AND history.state = 'done') - intended_at"
-            " FROM attempts JOIN tasks USING (identity)"
-            " WHERE seq > ? AND attempts.origin = ? AND attempts.model = ? AND attempts.state = 'done'"
+            " FROM attempts WHERE seq > ? AND origin = ? AND model = ? AND state = 'done'"
             " AND generation IS NOT NULL ORDER BY seq DESC",
             # a number, not a query for it: PostgreSQL would plan for every row
             (self.newest_seq() - _DURATIONS_WITHIN, kind.origin, kind.model),

@@ -171,7 +171,7 @@ def sql_list(words: Iterable[enum.StrEnum]) -> str:
 
 
 def sql_among(states: Iterable[TaskState]) -> str:
-    """That an attempt is in one of these states, in the words of the index `attempts_open` where it is used."""
+    """That an attempt is in one of these states, in words by which the index `attempts_open` is used."""
     found = [*states]
     among = f"state IN {sql_list(found)}"
     return among if TaskState.DONE in found else f"(state <> '{TaskState.DONE}' AND {among})"

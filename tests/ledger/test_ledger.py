@@ -21,6 +21,7 @@ from runner.ledger.ledger import Ledger, MadeElsewhereError, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     GIVEN_UP,
+    ArchivedRow,
     Echoes,
     Grounds,
     Kind,
@@ -511,6 +512,27 @@ def test_the_tag_of_an_intent_that_is_posted_again_stays_its_own(file_ledger: Le
     file_ledger._db.set_trace_callback(None)
     plan = [row[3] for row in file_ledger._db.execute(f"EXPLAIN QUERY PLAN {queried[0]}")]
     assert not any("SCAN" in step and "INDEX" not in step for step in plan), plan
+
+
+def test_what_is_not_archived_is_the_newest_of_each_path(ledger: Ledger) -> None:
+    """In that store: a row of another one says nothing, nor does what was published there before."""
+    for number, digest in ((1, "a" * 64), (2, "b" * 64), (3, "c" * 64)):
+        attempt = accept(ledger, number)
+        path = "out/a.mp4" if number < 3 else "out/b.mp4"
+        with ledger.transaction():
+            ledger.collect(attempt, 3.0)
+            ledger.finish(attempt, [replace(output(number, path, attempt), sha256=digest)], 3.0)
+
+    def left(store: str) -> list[str]:
+        return [row.sha256[0] for row in ledger.read.unarchived(store)]
+
+    assert left("s3://x") == ["b", "c"]
+    with ledger.transaction():
+        ledger.add_archived(ArchivedRow("c" * 64, "s3://x", "k", 10, 4.0))
+    assert (left("s3://x"), left("s3://y")) == (["b"], ["b", "c"])
+    with ledger.transaction():
+        ledger.add_archived(ArchivedRow("b" * 64, "s3://x", "k", 10, 4.0))
+    assert left("s3://x") == []
 
 
 @pytest.mark.parametrize(
