@@ -44,6 +44,11 @@ class Project:
         return self.state_dir / "ledger.db"
 
     @property
+    def shared_mark(self) -> Path:
+        """Is there once a shared ledger with runs was used here: no other one is begun then."""
+        return self.state_dir / "shared-ledger"
+
+    @property
     def lock_path(self) -> Path:
         return self.state_dir / "lock"
 

@@ -22,7 +22,10 @@ from runner.ledger.read import LedgerReader
 _MOVE = "move"
 """The key of `meta` that names a move in both ledgers."""
 
-_STAYS = frozenset({"schema", "system_identifier", "timeline", MOVED, _MOVE})
+_ARRIVES = "arrives"
+"""The key of the target's `meta` that names the move which it waits for."""
+
+_STAYS = frozenset({"schema", "system_identifier", "timeline", "tables", MOVED, _MOVE, _ARRIVES})
 """Keys of `meta` that say something of one place."""
 
 _ATTEMPTS = (
@@ -70,19 +73,24 @@ def move(source: Engine, target: Engine, *, to: str) -> Moved:
     """Makes `target` the ledger, and closes `source`, which says then that it went `to`.
 
     Raises BusyError where a lane of one of them is driven, NoProjectError where `target` is another ledger or
-    is live itself, and StateError where a row did not arrive as it was.
+    is live itself, or where `source` went elsewhere, and StateError where a row did not arrive as it was.
     """
     if not _is_closed(source):
         with source.transaction():
             for each in (source, target):
                 _check_is_idle(each)
             _check_may_arrive(source, target)
+            name = secrets.token_hex(16)
+            # the target first: once the source is closed, no other target may take its rows
+            with target.transaction():
+                _note(target, _ARRIVES, name)
             _note(source, MOVED, to)
-            _note(source, _MOVE, secrets.token_hex(16))
+            _note(source, _MOVE, name)
     name = LedgerReader(source).meta(_MOVE)
     if name is None or LedgerReader(target).meta(_MOVE) == name:
         return Moved(_counts(target), was_done=True)
     with target.transaction():
+        _check_is_awaited(source, target, name)
         _check_may_arrive(source, target)
         with target.replacing_all():
             for table in reversed([*TABLES]):
@@ -93,7 +101,7 @@ def move(source: Engine, target: Engine, *, to: str) -> Moved:
             if key not in _STAYS:
                 _note(target, key, value)
         _note(target, _MOVE, name)
-        target.execute("DELETE FROM meta WHERE key = ?", (MOVED,))
+        target.execute("DELETE FROM meta WHERE key IN (?, ?)", (MOVED, _ARRIVES))
         for table in TABLES:
             if _digest(source, table) != _digest(target, table):
                 raise StateError(
@@ -118,6 +126,14 @@ def _check_is_idle(engine: Engine) -> None:
         raise BusyError(
             f"{driven[0].words}; nothing was copied",
             hint="wait until it has ended; after a crash: callsheet lease sign-off HOST",
+        )
+
+
+def _check_is_awaited(source: Engine, target: Engine, name: str) -> None:
+    if LedgerReader(target).meta(_ARRIVES) != name:
+        raise NoProjectError(
+            f"the ledger was moved to {LedgerReader(source).meta(MOVED)}, and not here; nothing was copied",
+            hint="use it there, or move it from there",
         )
 
 

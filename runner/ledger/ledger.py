@@ -20,7 +20,7 @@ from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
 from runner.ledger.database import open_for_writing
 from runner.ledger.engine import Engine
 from runner.ledger.leases import LaneKey, LeaseTable, SharedEngine, Taken
-from runner.ledger.open import check_is_here, shared_address
+from runner.ledger.open import check_is_here, check_is_not_shared, shared_address, write_shared_mark
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     TAKEN_OVER,
@@ -517,6 +517,7 @@ def open_ledger(project: Project, budgets: Budgets) -> Ledger:
     address = shared_address(project)
     engine: Engine
     if address is None:
+        check_is_not_shared(project)
         engine = open_for_writing(project.ledger_path, budgets.zone)
     else:
         # imported here: an optional extra
@@ -524,7 +525,10 @@ def open_ledger(project: Project, budgets: Budgets) -> Ledger:
 
         engine = open_shared(address)
     try:
-        check_is_here(project, LedgerReader(engine))
+        reader = LedgerReader(engine)
+        check_is_here(project, reader)
+        if reader.is_shared and reader.latest_run() is not None:
+            write_shared_mark(project)
         return Ledger(engine, budgets)
     except BaseException:
         engine.close()

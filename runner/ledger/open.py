@@ -11,7 +11,8 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING, TypeVar
 
-from runner.errors import JobError, NoProjectError
+from runner.durable import sync_directory
+from runner.errors import JobError, NoProjectError, StateError
 from runner.job.load_project import ledger_variable
 from runner.ledger.database import open_for_reading
 from runner.ledger.engine import Engine
@@ -32,6 +33,7 @@ def has_ledger(project: Project) -> bool:
     """Whether there is one: a project that has run nothing has none. Raises StateError, NoProjectError."""
     address = shared_address(project)
     if address is None:
+        check_is_not_shared(project)
         return project.ledger_path.exists()
     # imported here: an optional extra
     from runner.ledger.shared import open_shared_for_reading
@@ -39,6 +41,7 @@ def has_ledger(project: Project) -> bool:
     engine = open_shared_for_reading(address)
     if engine is None:
         _check_own_is_moved(project)
+        _check_is_begun(project, None)
         return False
     engine.close()
     return True
@@ -119,6 +122,7 @@ def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None, secon
     address = shared_address(project)
     engine: Engine | None
     if address is None:
+        check_is_not_shared(project)
         engine = open_for_reading(project.ledger_path, zone)
     else:
         # imported here: an optional extra
@@ -127,6 +131,7 @@ def _opened(kind: type[R], project: Project, zone: datetime.tzinfo | None, secon
         engine = open_shared_for_reading(address, seconds=seconds)
         if engine is None:
             _check_own_is_moved(project)
+            _check_is_begun(project, None)
             raise NoProjectError(
                 f"{address.words}: nothing was ever written there",
                 hint="check the URL; the first run makes the ledger",
@@ -146,16 +151,53 @@ def check_is_here(project: Project, reader: LedgerReader) -> None:
     if moved is None:
         if reader.is_shared:
             _check_own_is_moved(project)
+            _check_is_begun(project, reader)
         return
     if reader.is_shared:
         raise NoProjectError(
-            f"{ledger_words(project)}: was moved to the project's own file; nothing was sent",
-            hint=f"remove `ledger:` from {PROJECT_FILE}, or move it back: callsheet ledger copy --to shared",
+            f"{ledger_words(project)}: was moved to {moved}; nothing was sent",
+            hint=f"there, remove `ledger:` from {PROJECT_FILE}, or move it back: callsheet ledger copy --to"
+            " shared",
         )
     raise NoProjectError(
         f"{project.ledger_path}: was moved to {moved}; nothing was sent",
         hint=f"put `ledger: {{url_env: NAME}}` back into {PROJECT_FILE}",
     )
+
+
+def check_is_not_shared(project: Project) -> None:
+    """Raises NoProjectError where the project has no file of its own, and has used a shared ledger here."""
+    if project.shared_mark.exists() and not project.ledger_path.exists():
+        raise NoProjectError(
+            f"{project.root}: has used a shared ledger, and {PROJECT_FILE} names none any more; nothing was"
+            " sent",
+            hint=f"put `ledger: {{url_env: NAME}}` back into {PROJECT_FILE}, or move the ledger here first:"
+            " callsheet ledger copy --to local",
+        )
+
+
+def write_shared_mark(project: Project) -> None:
+    """Notes that a shared ledger with runs is used here. Raises StateError."""
+    mark = project.shared_mark
+    if mark.exists():
+        return
+    try:
+        mark.touch(mode=0o600)
+        sync_directory(mark.parent)
+    except OSError as error:
+        raise StateError(
+            f"{mark}: cannot write: {error.strerror}; nothing was sent", hint="make room, then run again"
+        ) from error
+
+
+def _check_is_begun(project: Project, reader: LedgerReader | None) -> None:
+    """Raises NoProjectError where a shared ledger has no run, and one with runs was used here."""
+    if project.shared_mark.exists() and (reader is None or reader.latest_run() is None):
+        raise NoProjectError(
+            f"{ledger_words(project)}: knows of no run, and this project has used a shared ledger with runs;"
+            " nothing was sent",
+            hint="check the URL; after a loss, put the newest backup there, then `callsheet recover`",
+        )
 
 
 def _check_own_is_moved(project: Project) -> None:

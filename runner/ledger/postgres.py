@@ -52,7 +52,8 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('s
     pg_is_in_recovery() AS standby
 """
 _HOME = b"""
-SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()
+SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8), 'meta'::regclass::oid::text
+FROM pg_control_system()
 """
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
 _LOCK = b"SELECT 1 FROM meta WHERE key = 'ledger_id' FOR UPDATE"
@@ -110,6 +111,10 @@ class Address:
         """Raises ValueError, without any of the URL, for one that is not PostgreSQL's."""
         if not url.startswith(("postgresql://", "postgres://")):
             raise ValueError("is not a URL such as postgresql://user:password@host/database")
+        # libpq takes the first of these for the end of the password, and its rest for a host or a database
+        _, *behind = re.split("[@/]", url.partition("://")[2], maxsplit=1)
+        if any("@" in each.partition("?")[0] for each in behind):
+            raise ValueError("has an `@` or `/` in its user or password: write it as %40 or %2F")
         try:
             parts = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
         except psycopg.Error:
@@ -136,6 +141,8 @@ class Home:
 
     system: str
     timeline: str
+    tables: str
+    """The number of a table: a dump that is restored on the same server makes another one."""
 
 
 class PostgresEngine:
@@ -521,6 +528,8 @@ _LOST: Mapping[str, str] = {
     "refused": "nothing listens there",
     "No such file": "nothing listens there",
     "translate host name": "the host's name is not known",
+    "resolve host": "the host's name is not known",
+    "invalid": "a value in its URL is not one that PostgreSQL knows",
     "timeout": f"no answer within {CONNECT_SECONDS} seconds",
     "certificate": "its certificate is not trusted",
     "SSL": "TLS is refused, by it or by the URL's sslmode",

@@ -14,7 +14,7 @@ from runner.ledger.postgres import CONNECT_SECONDS, Address, Home, PostgresEngin
 _UPGRADES: dict[str, str] = {}
 """By the version that they begin with, the scripts that lead to the next one; 10 was the first."""
 
-_HOME_KEYS = ("system_identifier", "timeline")
+_HOME_KEYS = ("system_identifier", "timeline", "tables")
 
 
 def open_shared(address: Address) -> PostgresEngine:
@@ -112,9 +112,12 @@ def check_home(engine: PostgresEngine) -> None:
     """Raises StateError where the ledger was made on another server, or before a backup was restored."""
     known = tuple(_meta(engine, key) for key in _HOME_KEYS)
     home = engine.home()
-    if known != (home.system, home.timeline):
-        is_other = known[0] != home.system
-        found = "is another server" if is_other else "has begun another history (a standby, or a backup)"
+    if known != (home.system, home.timeline, home.tables):
+        found = "has other tables (a backup)"
+        if known[1] != home.timeline:
+            found = "has begun another history (a standby, or a backup)"
+        if known[0] != home.system:
+            found = "is another server"
         raise StateError(
             f"{engine.address.words}: {found} than the ledger was written on, so it may lack what was paid"
             " for last; nothing was sent",
@@ -124,7 +127,7 @@ def check_home(engine: PostgresEngine) -> None:
 
 def _home_values(engine: PostgresEngine) -> dict[str, str]:
     home: Home = engine.home()
-    return dict(zip(_HOME_KEYS, (home.system, home.timeline), strict=True))
+    return dict(zip(_HOME_KEYS, (home.system, home.timeline, home.tables), strict=True))
 
 
 def _version(engine: PostgresEngine) -> str | None:

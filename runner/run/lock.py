@@ -19,7 +19,7 @@ from runner.errors import BusyError, JobError, NoProjectError, StateError
 from runner.job.load_project import load_project_file, readable_project_file
 from runner.ledger.caps import Budgets
 from runner.ledger.ledger import Ledger, open_ledger
-from runner.ledger.open import has_ledger, is_shared, ledger_words
+from runner.ledger.open import has_ledger, is_shared, ledger_words, open_reader
 from runner.project import Project
 from runner.redact import Redactor, printable
 from runner.run.ownership import claim
@@ -100,6 +100,14 @@ def budgets_of(project: Project) -> Budgets:
     return Budgets(said.timezone, () if project.is_rehearsal else said.budgets)
 
 
+def _knows_runs(project: Project) -> bool:
+    """Tables alone tell nothing: `lease sign-off` at a wrong URL makes them too."""
+    if not has_ledger(project):
+        return False
+    with contextlib.closing(open_reader(project)) as reader:
+        return reader.latest_run() is not None
+
+
 def check_is_made(project: Project) -> None:
     """Raises NoProjectError in a new clone whose ledger is not there: nobody knows what was paid for.
 
@@ -107,7 +115,7 @@ def check_is_made(project: Project) -> None:
     """
     if not is_shared(project):
         project.check_is_made()
-    elif not project.state_dir.is_dir() and not has_ledger(project):
+    elif not project.state_dir.is_dir() and not _knows_runs(project):
         raise NoProjectError(
             f"{ledger_words(project)}: is empty, and this is a new clone, so no ledger says what was paid"
             " for; nothing was sent",

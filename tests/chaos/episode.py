@@ -102,6 +102,7 @@ class Nursery:
     def send(self, order: Order) -> int:
         """The same, of any order."""
         assert self._parent.stdin is not None
+        assert self._running is None, "one at a time"
         self._parent.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
         self._running = self._answer()
         return self._running

@@ -155,8 +155,11 @@ class Episode:
             self.tally.exits[other.do("run", *other.jobs(), "--wait", "20s")] += 1
         time.sleep(max(0.0, TAKEOVER + 1.0 - (time.monotonic() - began)))
         self.tally.faults["SIGSTOP past a takeover, SIGCONT"] += 1
-        self._go_on(pid)
-        return host.wait(pid)
+        status = -signal.SIGSTOP
+        while status == -signal.SIGSTOP:  # it may have been stopped twice
+            self._go_on(pid)
+            status = host.wait(pid)
+        return status
 
     def _go_on(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -88,7 +88,7 @@ def test_who_was_taken_over_between_guard_and_post_pays_once_for_what_the_next_o
     os.kill(stops, signal.SIGCONT)
     assert anna.wait(stops) == ExitCode.PERSON_NEEDED, anna.log.read_text()
     assert fleet.server.accepted == sent + 1, "a POST that was not sent proves nothing"
-    status, held, told = fleet.finish(bert, carl)
+    status, held, told = fleet.finish(carl)
     assert (status, held) == (ExitCode.DONE, 0), told
     assert fleet.judge() == WHOLE
 

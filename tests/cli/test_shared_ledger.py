@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +16,7 @@ from runner.__main__ import main
 from runner.cli.main import callsheet
 from runner.errors import ExitCode
 from runner.sandbox import SandboxConfig, SandboxServer
-from tests.support.postgres import PASSWORD
+from tests.support.postgres import PASSWORD, Cluster
 
 PROJECT = """\
 version: 1
@@ -107,6 +109,8 @@ def test_a_second_clone_pays_for_nothing_that_the_first_one_has_and_keeps_its_bu
 def test_a_new_clone_never_begins_on_an_empty_ledger(team: Team) -> None:
     """The URL may lead somewhere else by mistake, and all would be bought again."""
     clone = team.clone("clone")
+    # the last step in CI, which makes the tables
+    assert team.call(clone, "lease", "sign-off") == ExitCode.DONE, team.err
     for verb in (("run", "boat.yaml"), ("collect",)):
         assert team.call(clone, *verb) == ExitCode.NO_PROJECT
         assert "is empty, and this is a new clone, so no ledger says what was paid for" in team.err
@@ -116,6 +120,32 @@ def test_a_new_clone_never_begins_on_an_empty_ledger(team: Team) -> None:
     assert "2 tasks: 2 new" in team.out
     assert team.call(clone, "-q", "init") == ExitCode.DONE
     assert team.call(clone, "run", "boat.yaml") == ExitCode.DONE, team.err
+
+
+def test_a_clone_that_has_used_a_shared_ledger_begins_no_other_one(team: Team, cluster: Cluster) -> None:
+    """It has submitted nothing, so no run here tells of what was paid for."""
+    first, second = team.clone("first"), team.clone("second")
+    assert team.call(first, "run", "boat.yaml") == ExitCode.DONE, team.err
+    assert team.call(second, "run", "boat.yaml") == ExitCode.DONE, team.err
+    shutil.rmtree(second / "out")
+    shared = (second / "callsheet.yaml").read_text()
+    local = shared.replace("ledger: {url_env: TEAM_LEDGER}\n", "")
+    (second / "callsheet.yaml").write_text(local)
+    for verb in (("run", "boat.yaml"), ("plan", "boat.yaml"), ("collect",)):
+        assert team.call(second, *verb) == ExitCode.NO_PROJECT, (verb, team.err)
+        assert "has used a shared ledger, and callsheet.yaml names none any more" in team.err
+    (second / "callsheet.yaml").write_text(shared)
+    url = os.environ["TEAM_LEDGER"]
+    team.monkeypatch.setenv("TEAM_LEDGER", cluster.make_schema())
+    for verb in (("run", "boat.yaml"), ("plan", "boat.yaml"), ("collect",)):
+        assert team.call(second, *verb) == ExitCode.NO_PROJECT, (verb, team.err)
+        assert "knows of no run, and this project has used a shared ledger with runs" in team.err
+    team.monkeypatch.setenv("TEAM_LEDGER", url)
+    assert team.call(second, "ledger", "copy", "--to", "local") == ExitCode.DONE, team.err
+    assert team.call(first, "ledger", "copy", "--to", "local") == ExitCode.NO_PROJECT
+    (second / "callsheet.yaml").write_text(local)
+    assert team.call(second, "run", "boat.yaml") == ExitCode.DONE, team.err
+    assert team.server.accepted == 2
 
 
 def test_each_verb_that_reads_finds_the_shared_ledger(team: Team) -> None:
@@ -199,6 +229,9 @@ def test_the_password_of_the_ledger_is_in_no_file_and_no_message(team: Team) -> 
         f"postgresql://intruder:{PASSWORD}x@nowhere.invalid/team",
         f"postgresql://intruder:{PASSWORD}x@127.0.0.1/team?sslmode=nonsense",
         f"postgresql://intruder:{PASSWORD}x@[",
+        f"postgresql://intruder:p@{PASSWORD}@127.0.0.1:1/team",
+        f"postgresql://intruder:p/{PASSWORD}@127.0.0.1:1/team",
+        f"postgresql://intruder:p?@{PASSWORD}@127.0.0.1:1/team",
         f"mysql://intruder:{PASSWORD}x@127.0.0.1/team",
     ):
         team.monkeypatch.setenv("TEAM_LEDGER", url)

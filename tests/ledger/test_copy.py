@@ -121,6 +121,31 @@ def test_a_move_that_is_cut_off_is_done_again(
 
 
 @pytest.mark.fault(125)
+def test_a_ledger_that_was_moved_goes_to_no_second_place(own: SqliteEngine, shared: PostgresEngine) -> None:
+    """Another machine, or another URL: both would be live, and each would pay."""
+    move(own, shared, to="there")
+    with closing(open_for_writing(None)) as elsewhere:
+        Ledger(elsewhere)
+        with pytest.raises(NoProjectError, match="was moved to there, and not here"):
+            move(own, elsewhere, to="elsewhere")
+        assert not is_live(elsewhere)
+
+
+@pytest.mark.fault(125)
+def test_an_old_source_never_comes_back_over_a_ledger_that_went_on(
+    own: SqliteEngine, shared: PostgresEngine
+) -> None:
+    move(own, shared, to="there")
+    intend(Ledger(shared), 4)
+    with closing(open_for_writing(None)) as other:
+        Ledger(other)
+        move(shared, other, to="the other one")
+        with pytest.raises(NoProjectError, match="and not here"):
+            move(own, shared, to="there")
+        assert (is_live(own), is_live(shared), is_live(other)) == (False, False, True)
+
+
+@pytest.mark.fault(125)
 def test_a_machine_that_still_has_it_open_writes_nothing_any_more(
     own: SqliteEngine, shared: PostgresEngine
 ) -> None:

@@ -91,7 +91,11 @@ def test_a_server_that_takes_no_writes_is_told(setting: tuple[Cluster, str]) -> 
 @pytest.mark.fault(123)
 @pytest.mark.parametrize(
     ("key", "told"),
-    [("system_identifier", "is another server"), ("timeline", "has begun another history")],
+    [
+        ("system_identifier", "is another server"),
+        ("timeline", "has begun another history"),
+        ("tables", "has other tables"),
+    ],
 )
 def test_another_server_or_history_is_refused_until_a_person_says_so(
     ledger_url: str, key: str, told: str

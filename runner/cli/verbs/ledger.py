@@ -15,6 +15,7 @@ from runner.errors import NoProjectError, UsageError
 from runner.job.load_project import readable_project_file
 from runner.ledger.copy import Moved, move
 from runner.ledger.database import open_for_writing
+from runner.ledger.leases import host_name
 from runner.ledger.ledger import Ledger
 from runner.ledger.open import shared_address
 from runner.plural import count
@@ -88,5 +89,8 @@ def _move(project: Project, to: _To) -> Moved:
         # each has its salt and its id before it is compared
         check_is_own(project, Ledger(source).read)
         Ledger(target)
-        words = address.words if to is _To.SHARED else "the project's own file"
-        return move(source, target, to=words)
+        words = address.words if to is _To.SHARED else f"the project's own file on {host_name()}"
+        moved = move(source, target, to=words)
+    if to is _To.LOCAL:
+        project.shared_mark.unlink(missing_ok=True)
+    return moved

@@ -103,6 +103,11 @@ def test_what_was_paid_for_since_the_backup_is_found(
         assert shared.call("run", "boat.yaml", "--deadline", "60s") == ExitCode.TRY_AGAIN
     server.faults.clear()
     put_back(url, backup)
+    # on the same server, and a machine that has sent nothing has no runs that tell of it
+    runs = (shared.root / "runs").rename(shared.root / "elsewhere")
+    assert shared.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
+    assert "has other tables (a backup) than the ledger was written on" in shared.err
+    runs.rename(shared.root / "runs")
     assert shared.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
     assert "callsheet recover" in shared.err
     assert shared.call("recover", "--dry-run") == ExitCode.DONE, shared.err
