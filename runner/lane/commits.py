@@ -25,6 +25,9 @@ from runner.ledger.read import LedgerReader
 
 T = TypeVar("T")
 
+_MOST_REMOTE = 16
+"""Steps of one transaction on another machine: each takes round trips, and all others wait for them."""
+
 
 class Writes(Protocol):
     """The way to the ledger: of a run, or of one lane's work, each step of which is fenced."""
@@ -108,8 +111,9 @@ class Commits:
         self._waiting.append(step)  # type: ignore[arg-type]
         with anyio.CancelScope(shield=True):
             async with self._turn:
-                if not step.is_done:
-                    batch, self._waiting = self._waiting, []
+                while not step.is_done:
+                    most = _MOST_REMOTE if self.ledger.is_remote else len(self._waiting)
+                    batch, self._waiting = self._waiting[:most], self._waiting[most:]
                     await self._commit(batch)
         if step.error is not None:
             raise step.error

@@ -165,7 +165,7 @@ class Control:
             )
         else:
             self.condition(ExitCode.BUG, "more such defects are in events.jsonl, as `task.defect`")
-        self.observe("task.defect", {"task": name, "error": what, "at": frames})
+        self.observe("task.defect", {"task": name, "error": what, "frames": frames})
 
     @contextmanager
     def contained(self, name: str, identity: str = "") -> Iterator[None]:

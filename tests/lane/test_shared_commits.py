@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import pytest
@@ -95,3 +96,22 @@ async def test_a_cancelled_caller_leaves_a_step_that_was_handed_in_whole(commits
     with anyio.move_on_after(0.0):
         await commits.write(lambda ledger: ledger.begin_run(RUN))
     assert await commits.read(LedgerReader.count_runs) == 1
+
+
+async def test_many_steps_at_once_are_several_transactions(
+    commits: Commits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other machines wait for the end of each."""
+    transact, sizes = Commits._transact, list[int]()
+
+    def counted(self: Commits, batch: list[Any]) -> None:
+        sizes.append(len(batch))
+        transact(self, batch)
+
+    monkeypatch.setattr(Commits, "_transact", counted)
+    async with anyio.create_task_group() as group:
+        for number in range(40):
+            group.start_soon(commits.write, lambda ledger, at=number: ledger.read.meta(f"key {at}"))
+    assert sum(sizes) == 40
+    assert 16 in sizes
+    assert max(sizes) == 16
