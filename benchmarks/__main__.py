@@ -47,7 +47,7 @@ FULL: Mapping[str, Bench] = {
 }
 
 ASKED_FOR: Mapping[str, Bench] = {
-    "m": lambda: writers.measure_machines(tasks=40, at_once=4, seconds=3.0, runs=5),
+    "m": lambda: writers.measure_machines(tasks=16, at_once=4, seconds=6.0, runs=5),
     "q": lambda: large_ledger.measure(rows=(100_000, 1_000_000)),
     "w": lambda: writers.measure(
         lanes=(1, 10, 100), distances=(0.0, 0.001, 0.005, 0.02), machines=(2, 10), seconds=4

@@ -80,12 +80,12 @@ def move(source: Engine, target: Engine, *, to: str) -> Moved:
             for each in (source, target):
                 _check_is_idle(each)
             _check_may_arrive(source, target)
-            name = secrets.token_hex(16)
+            made = secrets.token_hex(16)
             # the target first: once the source is closed, no other target may take its rows
             with target.transaction():
-                _note(target, _ARRIVES, name)
+                _note(target, _ARRIVES, made)
             _note(source, MOVED, to)
-            _note(source, _MOVE, name)
+            _note(source, _MOVE, made)
     name = LedgerReader(source).meta(_MOVE)
     if name is None or LedgerReader(target).meta(_MOVE) == name:
         return Moved(_counts(target), was_done=True)

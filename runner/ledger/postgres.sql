@@ -108,8 +108,9 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_identity ON attempts (identity, seq);
 CREATE INDEX attempts_run ON attempts (run_id);
 CREATE UNIQUE INDEX attempts_remote_id ON attempts (origin, remote_id) WHERE remote_id IS NOT NULL;
-CREATE INDEX attempts_open ON attempts (state)
-    WHERE state IN ('intended', 'submitted', 'ambiguous', 'held', 'collecting');
+CREATE INDEX attempts_open ON attempts (state, seq) WHERE state <> 'done';
+CREATE INDEX attempts_lane ON attempts (origin, key_hash, model, seq) WHERE remote_id IS NOT NULL;
+CREATE INDEX attempts_accepted ON attempts (origin, key_hash, server_time) WHERE remote_id IS NOT NULL;
 -- One decision pays once, whatever two machines think: what the service turned out to have late, and what is
 -- done, were paid by an earlier POST of the same decision, or are over.
 CREATE UNIQUE INDEX attempts_decision ON attempts (identity, decision)

@@ -36,6 +36,7 @@ from runner.ledger.states import (
     OPEN,
     TAKEN_FOR_ABSENT,
     TaskState,
+    sql_among,
     sql_list,
 )
 from runner.providers.base import generation_seconds
@@ -136,8 +137,7 @@ class LedgerReader(SpendReader):
     def open_states(self, run_id: str) -> Counter[TaskState]:
         """How many attempts of a run are on their way or unclear, by state."""
         rows = self._db.execute(
-            f"SELECT state, count(*) FROM attempts WHERE run_id = ? AND state IN {sql_list(OPEN)}"
-            " GROUP BY state",
+            f"SELECT state, count(*) FROM attempts WHERE run_id = ? AND {sql_among(OPEN)} GROUP BY state",
             (run_id,),
         )
         return Counter({TaskState(state): count for state, count in rows})
@@ -200,7 +200,7 @@ class LedgerReader(SpendReader):
         while True:
             rows = self._rows(
                 AttemptRow,
-                f"WHERE state IN {sql_list(states)} AND seq > ?1"
+                f"WHERE {sql_among(states)} AND seq > ?1"
                 " AND (origin = ?2 OR ?2 IS NULL) AND (EXISTS (SELECT 1 FROM tasks"
                 " WHERE tasks.identity = attempts.identity AND tasks.provider = ?3) OR ?3 IS NULL)"
                 f" ORDER BY seq LIMIT {BATCH}",
@@ -286,13 +286,24 @@ class LedgerReader(SpendReader):
 
     def unarchived(self, store: str) -> list[OutputRow]:
         """The published files whose content does not lie in that store, the oldest first."""
-        return self._rows(
-            OutputRow,
-            "WHERE NOT EXISTS (SELECT 1 FROM archived"
-            " WHERE archived.sha256 = outputs.sha256 AND archived.store = ?)"
-            " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path) ORDER BY seq",
-            store,
+        # the digests alone, which two indexes hold in one order; then what is newest, of the few left
+        found = self._db.execute(
+            "SELECT seq FROM outputs WHERE NOT EXISTS (SELECT 1 FROM archived"
+            " WHERE archived.sha256 = outputs.sha256 AND archived.store = ?)",
+            (store,),
         )
+        numbers = sorted(seq for (seq,) in found)
+        return [
+            row
+            for batch in batches(numbers)
+            for row in self._rows(
+                OutputRow,
+                f"WHERE seq IN ({marks(batch)})"
+                " AND seq = (SELECT max(seq) FROM outputs AS newer WHERE newer.path = outputs.path)"
+                " ORDER BY seq",
+                *batch,
+            )
+        ]
 
     def outputs_stored_before(self, store: str, before: float) -> list[OutputRow]:
         """The published files whose content lies in that store since `before`, in Unix seconds."""
@@ -449,7 +460,8 @@ class LedgerReader(SpendReader):
 
     def counted_absences(self) -> list[AttemptRow]:
         """Attempts taken for never accepted that still count as possibly billed, oldest first."""
-        absences = f"WHERE state = 'planned' AND resolution IN {sql_list(COUNTED_ABSENCES)}"
+        planned = sql_among([TaskState.PLANNED])
+        absences = f"WHERE {planned} AND resolution IN {sql_list(COUNTED_ABSENCES)}"
         return self._rows(AttemptRow, f"{absences} ORDER BY seq")
 
     def looked_for(
@@ -477,13 +489,13 @@ class LedgerReader(SpendReader):
         They are looked for among the newest attempts alone, so it costs the same in a large ledger.
         """
         rows = self._db.execute(
-            "SELECT request, generation, (SELECT max(at) FROM history"
+            "SELECT (SELECT request FROM tasks WHERE tasks.identity = attempts.identity), generation,"
+            " (SELECT max(at) FROM history"
             " WHERE attempt_id = attempts.id AND history.state = 'done') - intended_at"
-            " FROM attempts JOIN tasks USING (identity)"
-            f" WHERE seq > (SELECT max(seq) - {_DURATIONS_WITHIN} FROM attempts)"
-            " AND attempts.origin = ? AND attempts.model = ? AND attempts.state = 'done'"
+            " FROM attempts WHERE seq > ? AND origin = ? AND model = ? AND state = 'done'"
             " AND generation IS NOT NULL ORDER BY seq DESC",
-            (kind.origin, kind.model),
+            # a number, not a query for it: PostgreSQL would plan for every row
+            (self.newest_seq() - _DURATIONS_WITHIN, kind.origin, kind.model),
         )
         found: list[float] = []
         for request, generation, known in rows:

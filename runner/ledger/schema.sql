@@ -88,8 +88,11 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_identity ON attempts (identity, seq);
 CREATE INDEX attempts_run ON attempts (run_id);
 CREATE UNIQUE INDEX attempts_remote_id ON attempts (origin, remote_id) WHERE remote_id IS NOT NULL;
-CREATE INDEX attempts_open ON attempts (state)
-    WHERE state IN ('intended', 'submitted', 'ambiguous', 'held', 'collecting');
+-- what is under way or in doubt is asked for by every run; nearly all attempts are done
+CREATE INDEX attempts_open ON attempts (state, seq) WHERE state <> 'done';
+-- what a lane's list has to show, looked for when a submit is unclear: the newest of a model, and the newest
+CREATE INDEX attempts_lane ON attempts (origin, key_hash, model, seq) WHERE remote_id IS NOT NULL;
+CREATE INDEX attempts_accepted ON attempts (origin, key_hash, server_time) WHERE remote_id IS NOT NULL;
 -- a new intent asks for the tags of unresolved ones: it must not read every attempt for that
 CREATE INDEX attempts_tags ON attempts (origin, tag) WHERE tag IS NOT NULL
     AND (state IN ('intended', 'ambiguous', 'held', 'written_off')

@@ -10,7 +10,7 @@ from runner.job.project_file import Where
 from runner.ledger.columns import batches, marks
 from runner.ledger.engine import Engine
 from runner.ledger.rows import Drift, Spend, SpendBy, SpendDays, SpendRow
-from runner.ledger.states import COUNTED_ABSENCES, IN_FLIGHT, OPEN, sql_list
+from runner.ledger.states import COUNTED_ABSENCES, IN_FLIGHT, OPEN, sql_among, sql_list
 
 # a rejected POST costs nothing; everything else may have been billed, also what a person had submitted
 # again without proof, and what was taken for absent until a day later still shows nothing of it
@@ -65,7 +65,7 @@ class SpendReader:
         found = self._db.execute(
             "SELECT account, labels, 1, coalesce(cost_micros, estimate_micros, 0),"
             " coalesce(cost_micros, estimate_micros) IS NULL FROM attempts"
-            f" WHERE state IN {sql_list(OPEN)} AND ? IN (day, month)",
+            f" WHERE {sql_among(OPEN)} AND ? IN (day, month)",
             (span,),
         )
         return _sum_of(found, where)

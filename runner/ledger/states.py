@@ -168,3 +168,10 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
 def sql_list(words: Iterable[enum.StrEnum]) -> str:
     """`('held', 'done')`: for IN in a query, and for an index only in the order that the index has."""
     return "(" + ", ".join(f"'{word}'" for word in words) + ")"
+
+
+def sql_among(states: Iterable[TaskState]) -> str:
+    """That an attempt is in one of these states, in words by which the index `attempts_open` is used."""
+    found = [*states]
+    among = f"state IN {sql_list(found)}"
+    return among if TaskState.DONE in found else f"(state <> '{TaskState.DONE}' AND {among})"

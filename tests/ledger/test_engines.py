@@ -41,6 +41,7 @@ def answers(read: LedgerSearch) -> Iterator[object]:
     yield [*read.in_state(*TaskState)], [*read.in_state(TaskState.HELD, origin=RUN.origin, provider="mesh")]
     yield read.count_states(), read.count_states(RUN.origin, "mesh"), read.holder(RUN.origin, "t-1")
     yield read.outputs(identities), read.owners(["out/s1.mp4", "out/ä.mp4"]), read.standing_outputs()
+    yield read.unarchived("s3://takes/film")
     yield sorted(read.every_request()), read.claims(["out/s1.mp4", "out/S1.mp4"]), read.paths_of("e" * 64)
     yield read.is_awaited_at("out/s1.mp4", identities[2]), read.published(identities)
     yield read.open_tags(RUN.origin), read.echoes(RUN.origin, "key", 1000.0), read.counted_absences()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from runner.errors import ExitCode, StateError
 from runner.http.verdicts import Evidence, Verdict
+from runner.job.project_file import Where
 from runner.ledger.caps import CapReachedError, Caps
 from runner.ledger.database import open_for_reading, open_for_writing
 from runner.ledger.engine import ConflictError
@@ -19,16 +21,19 @@ from runner.ledger.ledger import Ledger, MadeElsewhereError, RemoteIdTakenError
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import (
     GIVEN_UP,
+    ArchivedRow,
     Echoes,
     Grounds,
+    Kind,
     OutputRow,
     SessionFacts,
     Spend,
 )
 from runner.ledger.sqlite import SqliteEngine
-from runner.ledger.states import TRANSITIONS, Basis, Reason, Resolution, TaskState
+from runner.ledger.states import IN_FLIGHT, TRANSITIONS, Basis, Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
+from runner.providers.provider import Listing
 from tests.support.ledger_rows import CUT, RUN, SENT, intend, intent, make_older, task
 
 
@@ -507,6 +512,56 @@ def test_the_tag_of_an_intent_that_is_posted_again_stays_its_own(file_ledger: Le
     file_ledger._db.set_trace_callback(None)
     plan = [row[3] for row in file_ledger._db.execute(f"EXPLAIN QUERY PLAN {queried[0]}")]
     assert not any("SCAN" in step and "INDEX" not in step for step in plan), plan
+
+
+def test_what_is_not_archived_is_the_newest_of_each_path(ledger: Ledger) -> None:
+    """In that store: a row of another one says nothing, nor does what was published there before."""
+    for number, digest in ((1, "a" * 64), (2, "b" * 64), (3, "c" * 64)):
+        attempt = accept(ledger, number)
+        path = "out/a.mp4" if number < 3 else "out/b.mp4"
+        with ledger.transaction():
+            ledger.collect(attempt, 3.0)
+            ledger.finish(attempt, [replace(output(number, path, attempt), sha256=digest)], 3.0)
+
+    def left(store: str) -> list[str]:
+        return [row.sha256[0] for row in ledger.read.unarchived(store)]
+
+    assert left("s3://x") == ["b", "c"]
+    with ledger.transaction():
+        ledger.add_archived(ArchivedRow("c" * 64, "s3://x", "k", 10, 4.0))
+    assert (left("s3://x"), left("s3://y")) == (["b"], ["b", "c"])
+    with ledger.transaction():
+        ledger.add_archived(ArchivedRow("b" * 64, "s3://x", "k", 10, 4.0))
+    assert left("s3://x") == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda reader: [*reader.in_state(*IN_FLIGHT)], "attempts_open"),
+        (lambda reader: [*reader.in_state(TaskState.PLANNED, origin=RUN.origin)], "attempts_open"),
+        (lambda reader: reader.counted_absences(), "attempts_open"),
+        (lambda reader: reader.reserved_in("2026-11-27", Where()), "attempts_open"),
+        (lambda reader: reader.accepted_since(RUN.origin, "key", Listing(), 1.0), "attempts_accepted"),
+        (lambda reader: reader.newest_accepted(RUN.origin, "key", Listing(), "m", ""), "attempts_lane"),
+        (lambda reader: reader.echoes(RUN.origin, "key", 1.0), "attempts_lane"),
+        (lambda reader: reader.durations(Kind(RUN.origin, "m", "", ""), 5), "INTEGER PRIMARY KEY (rowid>?)"),
+        (lambda reader: reader.unarchived("s3://a"), "COVERING INDEX outputs_sha256"),
+    ],
+)
+def test_what_a_run_asks_reads_an_index_alone(
+    file_ledger: Ledger, ask: Callable[[LedgerReader], object], index: str
+) -> None:
+    """A million attempts that are done cost it nothing, or as little as can be."""
+    accept(file_ledger, 1)
+    queried: list[str] = []
+    file_ledger._db.set_trace_callback(queried.append)
+    ask(file_ledger.read)
+    file_ledger._db.set_trace_callback(None)
+    plan = [row[3] for query in queried for row in file_ledger._db.execute(f"EXPLAIN QUERY PLAN {query}")]
+    [asked] = [step for step in plan if index in step]
+    assert asked.startswith("SCAN outputs" if "outputs" in index else "SEARCH attempts"), plan
+    assert not any(step.startswith("SCAN") for step in plan if step != asked), plan
 
 
 def test_an_intent_of_another_run_stays_that_run_s(ledger: Ledger) -> None:

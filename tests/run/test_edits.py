@@ -12,7 +12,7 @@ import pytest
 from runner.errors import ExitCode
 from runner.ledger.states import Reason, TaskState
 from runner.record.manifest import read_tasks
-from runner.record.verify import Finding, check_task
+from runner.record.verify import Checks, Finding, check, files_of
 from runner.run.prepare import Resubmit
 from runner.run.relocate import make_way
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
@@ -99,8 +99,8 @@ async def test_the_older_take_is_kept_with_its_frame(bench: RunBench, server: Sa
     }
     for run_id in (first.run_id, result.run_id):
         tasks = read_tasks(bench.project.runs_dir / str(run_id) / "manifest.json")
-        base = bench.project.base
-        found = {one.finding for task in tasks for one in check_task(task, base, lambda _kind, _file: "")}
+        checks = Checks(str(bench.project.base), decode=False)
+        found = {check(checks, file).finding for task in tasks for file in files_of(task, {}, {})}
         assert found == {Finding.SAME}
 
 

@@ -14,7 +14,7 @@ from runner.job.load import LoadOptions, load_job
 from runner.ledger.states import TaskState
 from runner.plan.plan import make_plan
 from runner.record.manifest import read_tasks
-from runner.record.verify import Finding, check_task
+from runner.record.verify import Checks, Finding, check, files_of
 from runner.run.progress import progress_of
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text
@@ -94,8 +94,8 @@ async def test_a_run_whose_files_have_given_way_is_verified_by_them(
 
     def findings(run_id: str) -> set[Finding]:
         tasks = read_tasks(bench.project.runs_dir / run_id / "manifest.json")
-        base = bench.project.base
-        return {one.finding for task in tasks for one in check_task(task, base, lambda _kind, _file: "")}
+        checks = Checks(str(bench.project.base), decode=False)
+        return {check(checks, file).finding for task in tasks for file in files_of(task, {}, {})}
 
     assert findings(before.run_id) == findings("latest") == {Finding.SAME}
     moved = bench.project.base / "out" / "s1.v1.mp4"

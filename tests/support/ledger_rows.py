@@ -63,6 +63,8 @@ def make_older(db: sqlite3.Connection, version: int) -> None:
         db.execute(f"DROP TRIGGER {trigger}")
     db.execute("DROP TABLE spends")
     db.execute("DROP INDEX attempts_given_up")
+    db.execute("DROP INDEX attempts_lane")
+    db.execute("DROP INDEX attempts_accepted")
     for column in ("echoed_input", "month", "day", "handle", "labels", "account"):
         db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
     # of the same names as the later ones

@@ -53,6 +53,13 @@ project: "%(project)s"            # this project's ledger has the same id
 # prices:                      # what you pay; a job's own `price` comes first
 #   byteplus/dreamina-seedance-2-0: {usd_per_mtok: 7.0}
 #
+# ledger: {url_env: CALLSHEET_LEDGER}      # in PostgreSQL, shared by several machines
+#
+# store: s3://studio-takes/callsheet       # finished files go there too
+# store_keep: 7d                           # and stay here for so long
+# uploads: s3://studio-inputs/callsheet    # for inputs that a service takes as URLs only
+# inputs: [s3://studio-refs]               # where jobs may name inputs
+#
 # trust_env: true              # use the proxy and the certificates that the environment names
 #
 # notify: {on: [failed, held, budget, done], url_env: NOTIFY_URL}
