@@ -93,7 +93,7 @@ class Case:
 CASES: Mapping[str, Case] = {
     "rivals whose POST is under way": Case(
         _rivals_in_the_air,
-        Schedule(5, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
+        Schedule(16, _JOB, Habits(echo=Echo.NEVER), (ProcessSpec(weather=Weather(submits=0.9)),), ()),
     ),
     "a full disk inside a group commit": Case(
         _full_disk_untold,
@@ -108,7 +108,7 @@ CASES: Mapping[str, Case] = {
     "two wrong clocks": Case(
         _clock_of_the_intent_believed,
         Schedule(
-            66,
+            78,
             replace(_JOB, shape=Shape.SEEDS),
             Habits(clock_skew=-7200.0),
             (ProcessSpec(weather=Weather(submits=0.9, free=0.6)),),

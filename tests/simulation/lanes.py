@@ -15,6 +15,8 @@ import anyio
 
 from runner.errors import CallsheetError, KeyRefusedError
 from runner.http.access import NO_KEY, Access
+from runner.http.free import FreeRequests
+from runner.http.paid import PaidRequests
 from runner.http.verdicts import Evidence, ProviderError, Reaction, SubmitOutcome, Trouble, Verdict
 from runner.job.load import LoadOptions, load_job
 from runner.lane.commits import Commits
@@ -70,21 +72,20 @@ _PAID = {
 }
 
 
-@dataclass
-class TimedService:
+class TimedService(Client):
     """A service that takes a minute for each video. `posts` and `others` are the statuses of what it refuses:
-    all POSTs, and everything else.
+    all POSTs, and everything else. `accepted` tells when each was accepted, and its text, by id.
     """
 
-    posts: int = 0
-    others: int = 0
-    accepted: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """When each was accepted, and its text, by id."""
-
-    @property
-    def paid(self) -> SimpleNamespace:
-        """What the engine asks a client's paid requests: where they go, and with which key."""
-        return SimpleNamespace(access=Access("https://api.sim.test", NO_KEY))
+    def __init__(
+        self, posts: int = 0, others: int = 0, accepted: dict[str, tuple[float, str]] | None = None
+    ) -> None:
+        # of its requests the engine asks only where the paid ones go, and with which key
+        paid = SimpleNamespace(access=Access("https://api.sim.test", NO_KEY))
+        super().__init__(cast(PaidRequests, paid), cast(FreeRequests, None))
+        self.posts = posts
+        self.others = others
+        self.accepted = {} if accepted is None else accepted
 
     async def ping(self) -> float:
         await self._refuse()
@@ -206,7 +207,7 @@ class TimedBench:
             origin=f"https://{name}.sim.test",
             key_hash=hashlib.sha256(ledger.salt + name.encode()).hexdigest(),
             provider=MESH,
-            client=cast(Client, self.services[name]),
+            client=self.services[name],
             is_loopback=False,
             refusal=self.refusals.get(name),
         )
