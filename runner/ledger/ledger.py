@@ -527,7 +527,8 @@ def open_ledger(project: Project, budgets: Budgets) -> Ledger:
     try:
         reader = LedgerReader(engine)
         check_is_here(project, reader)
-        if reader.is_shared and reader.latest_run() is not None:
+        # `lease sign-off` works in a clone that keeps no state
+        if reader.is_shared and project.state_dir.is_dir() and reader.latest_run() is not None:
             write_shared_mark(project)
         return Ledger(engine, budgets)
     except BaseException:

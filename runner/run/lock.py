@@ -100,12 +100,15 @@ def budgets_of(project: Project) -> Budgets:
     return Budgets(said.timezone, () if project.is_rehearsal else said.budgets)
 
 
-def _knows_runs(project: Project) -> bool:
-    """Tables alone tell nothing: `lease sign-off` at a wrong URL makes them too."""
+def _is_begun(project: Project) -> bool:
+    """Whether the machine that made the project has used the ledger: its first `run` or `collect` names it.
+
+    Tables alone tell nothing: `lease sign-off` at a wrong URL makes them too.
+    """
     if not has_ledger(project):
         return False
     with contextlib.closing(open_reader(project)) as reader:
-        return reader.latest_run() is not None
+        return bool(reader.project) or reader.latest_run() is not None
 
 
 def check_is_made(project: Project) -> None:
@@ -115,7 +118,7 @@ def check_is_made(project: Project) -> None:
     """
     if not is_shared(project):
         project.check_is_made()
-    elif not project.state_dir.is_dir() and not _knows_runs(project):
+    elif not project.state_dir.is_dir() and not _is_begun(project):
         raise NoProjectError(
             f"{ledger_words(project)}: is empty, and this is a new clone, so no ledger says what was paid"
             " for; nothing was sent",

@@ -46,7 +46,7 @@ run: {concurrency: 3, poll: {first: 50ms, min: 50ms, max: 100ms}}
 
 @pytest.fixture
 def service() -> Iterator[SandboxServer]:
-    with SandboxServer(SandboxConfig(latency=(0.5, 0.8), scale=0.05)) as running:
+    with SandboxServer(SandboxConfig(latency=(8.0, 10.0), scale=0.05)) as running:
         yield running
 
 
@@ -147,7 +147,7 @@ def test_a_run_that_is_cancelled_goes_on_in_new_clones_and_pays_once(studio: Stu
     assert "6 tasks to make, about USD 1.50" in studio.github.bodies(7)[-1]
     cancelled = _once(studio, signal.SIGTERM)
     assert studio.trigger("push") == {"run": False}, studio.output
-    assert cancelled
+    assert cancelled, studio.output
     assert (studio.code_of("Work"), studio.code_of("Sign off")) == (ExitCode.TERMINATED, 0), studio.output
     (runs,) = studio.runner.artifacts
     assert {path.name for path in runs.glob("*/*")} >= {"manifest.json", "report.html", "events.jsonl"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import click
@@ -83,7 +84,11 @@ def test_a_note_of_the_author_is_no_address(checkout: Checkout) -> None:
 
 @pytest.mark.security(21)
 def test_a_trusted_job_may_be_called(checkout: Checkout) -> None:
-    text = f"{without('run')}run: {{settle: 0s, webhook: {{public_url: 'https://mine.example'}}}}\n"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    webhook = f"{{public_url: 'https://mine.example', listen: '127.0.0.1:{port}'}}"
+    text = f"{without('run')}run: {{settle: 0s, webhook: {webhook}}}\n"
     checkout.variables["MESHAPI_BASE_URL"] = ""
     assert checkout.run(text, "--sandbox").returncode == ExitCode.JOB_INVALID
     told = checkout.run(text, "--sandbox", "--trust-job")

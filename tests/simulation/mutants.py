@@ -420,7 +420,6 @@ CATCHING: Mapping[str, int] = {
     "absence that no cap counts": 275,
     "404s that end a paid task": 54,
     "an older take that is renamed over without a link": 12,
-    "an input adopted in spite of a rival": 3076,
     "a missing row of a history taken for absence": 55,
     "no cap on tasks": 87,
     "no cap in dollars": 93,
