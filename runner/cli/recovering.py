@@ -46,7 +46,7 @@ _SILENT = Evidence(
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A generation of which no log tells."""
+    """A generation that no log knows."""
 
     account: str
     id: str

@@ -91,7 +91,7 @@ def _echoed(one: Unclear, row: Generation) -> Echoed:
 
 
 def _by_tags(part: Sequence[Unclear], free: Sequence[Generation]) -> set[str]:
-    """The key hashes of which several unclear attempts show, each by a tag that one row alone carries."""
+    """The key hashes that several unclear attempts show, each by a tag that only one row carries."""
     shown: dict[str, int] = {}
     for one in part:
         attempt = one.attempt
