@@ -72,10 +72,10 @@ class _Listed:
 
 
 def kept(provider: Provider) -> float:
-    """Seconds from an intent for which the list says something of it, a day before the record's life ends, or
-    its own window.
+    """Seconds from an intent for which the list says something of it: to a day before the record's life ends,
+    half of a shorter life, or its own window.
     """
-    listing, life = provider.listing, provider.record_life - DAY
+    listing, life = provider.listing, provider.record_life - min(DAY, provider.record_life / 2)
     return life if listing is None or listing.window is None else min(life, WITHIN * listing.window)
 
 
