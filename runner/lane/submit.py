@@ -267,14 +267,14 @@ class Submission:
         tags = self.lane.provider.tag
         if tags is None or tags.field in self.task.request:
             return None
-        if reused is not None and reused.tag is not None:
+        if reused is not None and reused.tag in tags.tags:
             return reused.tag
         picked = self.lane.tags
         taken = picked | await self.lane.commits.read(lambda reader: reader.open_tags(self.task.origin))
         if len(taken) > tags.most_open:
             return None
         while True:
-            tag = self.lane.machine.random.randrange(1, tags.count)
+            tag = self.lane.machine.random.choice(tags.tags)
             if tag not in taken:
                 picked.add(tag)
                 return tag

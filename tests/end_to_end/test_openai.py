@@ -124,6 +124,15 @@ def test_a_lost_answer_is_held_where_no_list_shows_prompts(
     assert gpu.accepted == len(SEEDS)
 
 
+def test_a_video_that_the_server_keeps_for_a_day_is_not_out_of_reach_within_the_hour(
+    tmp_path: Path, gpu: SandboxServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = project(tmp_path / "film", gpu)
+    gpu.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
+    assert run(root, "--deadline", "1s") == 75
+    assert "out of reach" not in capsys.readouterr().err
+
+
 @pytest.mark.fault(92)
 def test_a_failed_video_is_told_with_the_servers_code(
     tmp_path: Path, gpu: SandboxServer, capsys: pytest.CaptureFixture[str]
