@@ -41,6 +41,12 @@ def open_on_any_server(address: Address) -> PostgresEngine:
     return engine
 
 
+def look_at_server(address: Address) -> str:
+    """What runs there, for a person. Raises StateError where a writer would be refused."""
+    with contextlib.closing(PostgresEngine(address, is_writer=False)) as engine:
+        return engine.look()
+
+
 def remember_home(engine: PostgresEngine) -> None:
     """The ledger belongs to this server and its history from now on; in a transaction of the caller's."""
     for key, value in _home_values(engine).items():
