@@ -185,6 +185,14 @@ def test_local_copies_go_after_store_keep_and_the_sheet_shows_how_to_get_them(st
     assert "0 files" in store.out
 
 
+def test_local_copies_go_after_a_collect_too(store: StoreBench) -> None:
+    run(store)
+    store.configure("store_keep: 0")
+    assert store("collect") == 0, store.err
+    assert store.videos == []
+    assert "removed here after store_keep" in store.err
+
+
 def test_local_copies_stay_without_store_keep_and_before_it(store: StoreBench) -> None:
     run(store)
     store.configure("store_keep: 7d")
