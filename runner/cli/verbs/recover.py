@@ -24,6 +24,7 @@ from runner.json_value import JsonValue
 from runner.lane.lease import LOOK
 from runner.lane.machine import Machine
 from runner.ledger.caps import Budgets
+from runner.ledger.copy import copy_to_file
 from runner.ledger.ledger import Ledger
 from runner.ledger.open import check_is_here, ledger_words, shared_address
 from runner.ledger.states import IN_FLIGHT, TaskState
@@ -130,7 +131,7 @@ def _recover_shared(project: Project, service: ServiceOptions, asked: Asked, add
     at work by the ledger as it was. It is tried on a copy first.
     """
     # imported here: an optional extra
-    from runner.ledger.shared import copy_to_file, is_moved, open_on_any_server, remember_home
+    from runner.ledger.shared import is_moved, open_on_any_server, remember_home
 
     recorded, machine = read_runs(project), Machine()
     engine = open_on_any_server(address)
