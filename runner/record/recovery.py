@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from runner.errors import StateError
 from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
+from runner.ledger.rows import ArchivedRow
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
 from runner.money import MOST_USD, Price, PriceUnit, micros
@@ -36,6 +37,7 @@ _HEAD = re.compile(rb'\{"at":"([0-9T:.Z-]{20,30})","event":"([a-z_.]{1,40})"')
 _TORN_TASK = re.compile(rb'"task":"((?:[^"\\]|\\.){1,500})"')
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
 _ATTEMPT = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+_STORED = re.compile(r"(?P<store>.+)/(?P<key>sha256/[^/]+)")
 _REMOTE_ID = re.compile(r"[!-~]{1,512}")
 
 _STATES = {
@@ -200,6 +202,8 @@ class Recorded:
     """By identity, also of tasks of which nothing else is known."""
     moved: dict[str, list[str]] = field(default_factory=dict)
     """By identity, the paths that versions were given."""
+    archived: list[ArchivedRow] = field(default_factory=list)
+    """What lay in a store, by the manifests."""
     notes: list[str] = field(default_factory=list)
     """Sentences for a person about what could not be read."""
 
@@ -551,6 +555,9 @@ class _Reading:
                     media=file.media,
                 )
             )
+            if stored := _STORED.fullmatch(file.stored):
+                row = ArchivedRow(file.sha256, stored["store"], stored["key"], file.bytes, at)
+                self.found.archived.append(row)
 
 
 def _late(known: KnownAttempt) -> Moment:

@@ -31,6 +31,7 @@ from runner.ledger.states import (
 from runner.ledger.succession import goes_on, is_reusable, may_follow
 from runner.media.boxes import NotMediaError
 from runner.media.video import MediaFacts, probe, probe_image
+from runner.objects.address import digest_key
 from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.providers import find
@@ -96,6 +97,8 @@ class Rebuild:
     plan_of: PlanOf
     is_shared: bool = False
     """Another machine may know more of what is unclear: the list may show it, and never excludes it."""
+    store: str = ""
+    """That of the project file: a manifest's word about any other place is nobody's."""
     changed: set[str] = field(default_factory=set)
     """The ids of attempts that the ledger did not know, or not so far."""
     notes: list[str] = field(default_factory=list)
@@ -501,6 +504,9 @@ class Rebuild:
             if owner is None or (is_here and not is_known):
                 self.ledger.add_outputs([row])
         self._claim_places(here)
+        for stored in self.recorded.archived:
+            if stored.store == self.store and stored.key == digest_key(stored.sha256, stored.key):
+                self.ledger.add_archived(stored)
 
     def _find(self, identity: str, file: FileFacts, *, is_shared: bool) -> list[OutputRow]:
         """The file under each path where it stands. `is_shared`: its path was another file's too."""

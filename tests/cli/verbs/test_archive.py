@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,6 +193,62 @@ def test_local_copies_go_after_a_collect_too(store: StoreBench) -> None:
     assert store("collect") == 0, store.err
     assert store.videos == []
     assert "removed here after store_keep" in store.err
+
+
+@pytest.mark.fault(154)
+def test_a_recovered_ledger_knows_what_only_the_store_has(store: StoreBench, server: SandboxServer) -> None:
+    """By the manifests; what none tells of, by a listing of the store."""
+    store.configure("store_keep: 0")
+    run(store)
+    ledger = store.root / ".callsheet" / "ledger.db"
+    for each in ledger.parent.glob("ledger.db*"):
+        each.unlink()
+    assert store("recover", "--yes") == 0, store.err
+    assert "callsheet archive --check" in store.err
+    store.s3.requests.clear()
+    run(store)
+    assert store("show", "s1") == 0
+    assert "(in the store, not here)" in store.out
+    assert (store.s3.requests, server.accepted) == ([], 2)
+    forget(ledger)
+    assert store("show", "s1") == 0
+    assert "(in the store, not here)" not in store.out
+    assert store("archive") == 0
+    assert store("archive", "--check", "--output-format", "json") == 0
+    assert (store.document()["found"], store.document()["archived"]) == (2, 0)
+    assert store("fetch", "s1") == 0
+    assert store.videos == ["s1.mp4"]
+
+
+@pytest.mark.fault(157)
+def test_a_manifest_leads_recover_to_no_other_bucket(store: StoreBench) -> None:
+    """Whatever is named there would be read with this machine's credentials."""
+    run(store)
+    (manifest,) = store.root.glob("runs/2*/manifest.json")
+    written = manifest.read_text(encoding="utf-8")
+    manifest.write_text(written.replace(f"s3://{store.bucket}/pre", f"s3://{store.bucket}/theirs"))
+    (store.root / ".callsheet" / "ledger.db").unlink()
+    shutil.rmtree(store.root / "out")
+    assert store("recover", "--yes") == 0, store.err
+    assert store("show", "s1") == 0
+    assert "in the store" not in store.out
+
+
+def test_what_lies_in_the_store_already_is_known_again_and_put_once(store: StoreBench) -> None:
+    run(store)
+    keys = store.s3.keys(store.bucket)
+    forget(store.root / ".callsheet" / "ledger.db")
+    for check in ([], ["--check"]):
+        assert store("archive", *check, "--output-format", "json") == 0
+        assert store.document()["archived"] == (0 if check else 2)
+    assert store.s3.keys(store.bucket) == keys
+    assert store("verify", "--store") == 0
+    assert "6 same" in store.out
+
+
+def forget(ledger: Path) -> None:
+    with contextlib.closing(sqlite3.connect(ledger, isolation_level=None)) as database:
+        database.execute("DELETE FROM archived")
 
 
 def test_local_copies_stay_without_store_keep_and_before_it(store: StoreBench) -> None:
