@@ -514,6 +514,7 @@ _REASONS: Mapping[str, str] = {
     "57P": "the server was shut down",
     "25P03": f"this machine stood still within a transaction for {IDLE_SECONDS} seconds; nothing was saved",
     "55P03": f"another machine held the ledger for {LOCK_SECONDS} seconds",
+    "42703": "its tables are those of a callsheet that was never released",
     "57014": f"the server took more than {STATEMENT_SECONDS} seconds",
     "25006": "the server takes no writes",
 }
@@ -521,6 +522,8 @@ _REASONS: Mapping[str, str] = {
 
 _HINTS: Mapping[str, str] = {
     "53100": "free some space on the server, then run again",
+    "42703": "with that one: callsheet ledger copy --to local; with this one, to an empty database: callsheet"
+    " ledger copy --to shared",
     "42501": "give this user the rights that docs/how-to/shared-ledger.md names",
 }
 
