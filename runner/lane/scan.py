@@ -84,6 +84,7 @@ class Scanner:
     lane: Lane
     _next_page: float = 0.0
     """When (monotonic) the service takes the next request for a page."""
+    _page_turn: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     _filled: dict[str, Generation] = field(default_factory=dict)
     """Rows as a GET has filled their nulls: what a service has decided once it does not take back."""
     _asked: dict[str, float] = field(default_factory=dict)
@@ -230,11 +231,11 @@ class Scanner:
 
     async def _page(self, query: ListQuery) -> ListPage:
         """Raises ProviderError."""
-        now = anyio.current_time()
-        begins = max(now, self._next_page)
-        self._next_page = begins + self._list[2].interval
-        await anyio.sleep(begins - now)
-        await self.lane.requests.acquire()
+        async with self._page_turn:
+            await anyio.sleep_until(self._next_page)
+            await self.lane.requests.acquire()
+            # from when it is sent: one that a busy machine sends late moves the next one too
+            self._next_page = anyio.current_time() + self._list[2].interval
         page = await self.lane.client.list_page(query)
         self.lane.requests.answered()
         self.lane.clock.hear(page.server_time)
