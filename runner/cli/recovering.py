@@ -67,6 +67,8 @@ class Found:
     listed: dict[str, int] = field(default_factory=dict)
     strangers: list[Stranger] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    waits_for: list[str] = field(default_factory=list)
+    """The machines that have used a shared ledger, and have not recovered it since it was lost."""
 
     @property
     def is_nothing(self) -> bool:
@@ -75,6 +77,8 @@ class Found:
 
     @property
     def exit_code(self) -> ExitCode:
+        if self.waits_for:
+            return ExitCode.PERSON_NEEDED
         if self.is_nothing:
             return ExitCode.DONE
         is_held = self.counts[TaskState.HELD] or self.strangers or self.notes
@@ -187,6 +191,7 @@ class Recovery:
             hash_of=lambda start: known.get(start, start),
             plan_of=self._plan_of,
             is_shared=self.is_shared,
+            store=readable_project_file(self.project.root).store,
         )
         rebuild.run()
         for row in [*ledger.read.in_state(TaskState.INTENDED)]:

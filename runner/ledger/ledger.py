@@ -22,7 +22,7 @@ from runner.ledger.driver_lock import DriverLock
 from runner.ledger.engine import Engine
 from runner.ledger.leases import LaneKey, LeaseTable, SharedEngine, Taken
 from runner.ledger.open import check_is_here, check_is_not_shared, shared_address, write_shared_mark
-from runner.ledger.read import LedgerReader
+from runner.ledger.read import UNRECOVERED, LedgerReader
 from runner.ledger.rows import (
     TAKEN_OVER,
     ArchivedRow,
@@ -108,10 +108,17 @@ class Ledger:
         own, and the facts of the other's `meta` that were `kept`.
         """
         for key, value in {**kept, "ledger_id": secrets.token_hex(16)}.items():
-            self._db.execute(
-                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
-            )
+            self._say(key, value)
+
+    def wait_for(self, hosts: Sequence[str]) -> None:
+        """Nothing is submitted before these machines have recovered too, in the caller's transaction."""
+        self._say(UNRECOVERED, json.dumps(hosts))
+
+    def _say(self, key: str, value: str) -> None:
+        self._db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
 
     def know_key(self, key_hash: str, own: str) -> None:
         """Attempts whose key is known here by `key_hash` were made with the key whose hash is `own`."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 from runner.json_value import JsonValue
 from runner.ledger.columns import BATCH, batches, columns, marks, to_rows
 from runner.ledger.engine import Value
-from runner.ledger.leases import LeaseRow, rows_of
+from runner.ledger.leases import HOST, LeaseRow, rows_of
 from runner.ledger.rows import (
     Accepted,
     ArchivedRow,
@@ -57,6 +57,9 @@ _SELECT: Mapping[type, str] = {
 _MAY_BE_LISTED = f"(state IN {sql_list(MAYBE_LISTED)} OR resolution IN {sql_list(TAKEN_FOR_ABSENT)})"
 _MAY_TURN_UP = f"tag IS NOT NULL AND {_MAY_BE_LISTED}"
 """The words of the index `attempts_tags`, so that it is used."""
+
+UNRECOVERED = "unrecovered"
+"""The key of `meta` that names machines whose runs a recovered ledger does not know yet."""
 
 _BEHIND_ALL = 1 << 62
 
@@ -534,6 +537,16 @@ class LedgerReader(SpendReader):
     def leases(self) -> list[LeaseRow]:
         """Who drives which lane, or has driven it; none in a ledger of one machine."""
         return rows_of(self._db) if self.is_shared else []
+
+    def hosts(self) -> set[str]:
+        """The machines that have worked on a run, or have driven a lane."""
+        facts = (json.loads(text) for (text,) in self._db.execute("SELECT facts FROM sessions"))
+        return {*(row.host for row in self.leases()), *(each.get(HOST, "") for each in facts)} - {""}
+
+    def unrecovered(self) -> list[str]:
+        """The machines that a recovered ledger still waits for."""
+        told = self.meta(UNRECOVERED) if self.is_shared else None
+        return [*json.loads(told)] if told else []
 
     @property
     def project(self) -> str:

@@ -31,14 +31,16 @@ from runner.ledger.states import (
 from runner.ledger.succession import goes_on, is_reusable, may_follow
 from runner.media.boxes import NotMediaError
 from runner.media.video import MediaFacts, probe, probe_image
+from runner.objects.address import digest_key
 from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.providers import find
 from runner.providers.account import Account
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.providers.place import joined
+from runner.record.intents import TaskFacts
 from runner.record.manifest import ManifestSession
-from runner.record.recovery import Change, FileFacts, KnownAttempt, KnownRun, Moment, Recorded, TaskFacts
+from runner.record.recovery import Change, FileFacts, KnownAttempt, KnownRun, Moment, Recorded
 from runner.record.whereabouts import siblings
 from runner.typed_json import members
 
@@ -50,6 +52,20 @@ LOST = Evidence(
 LOST_LINE = Evidence(
     row=156, headers_begun=None, reason="lines of the run's log are lost, so it may have been submitted"
 )
+
+_UNKNOWN = TaskFacts(
+    step="",
+    provider="",
+    origin="",
+    model="",
+    seed=None,
+    sample=None,
+    edition="",
+    cell={},
+    request={},
+    output="",
+)
+"""Of a task of which nothing but its attempt is known."""
 
 _FOLLOWED = "the ledger was lost; a later submit of this task is in a log, so this one had been settled"
 _NO_END = "the ledger was lost, and no log tells how this ended before its task was submitted again"
@@ -81,6 +97,8 @@ class Rebuild:
     plan_of: PlanOf
     is_shared: bool = False
     """Another machine may know more of what is unclear: the list may show it, and never excludes it."""
+    store: str = ""
+    """That of the project file: a manifest's word about any other place is nobody's."""
     changed: set[str] = field(default_factory=set)
     """The ids of attempts that the ledger did not know, or not so far."""
     notes: list[str] = field(default_factory=list)
@@ -183,18 +201,15 @@ class Rebuild:
                 self._plan(run)
             if (planned := self._planned.get(known.identity)) is not None:
                 return planned
-        name = self.recorded.names.get(known.identity, "")
         account = self.accounts.get(known.account)
         provider = facts.provider if facts else account.provider.name if account else known.account
-        facts = facts or TaskFacts(
-            name or known.identity[:12], "", provider, "", "", None, None, "", {}, {}, ""
-        )
+        facts = facts or replace(_UNKNOWN, provider=provider)
         origin = facts.origin or (run.origin.split(", ")[0] if run is not None else "")
         return Task(
             identity=known.identity,
             index=0,
             step=facts.step,
-            name=facts.name,
+            name=self.recorded.names.get(known.identity) or known.identity[:12],
             cell=facts.cell,
             provider=facts.provider,
             account=known.account or facts.provider,
@@ -489,6 +504,9 @@ class Rebuild:
             if owner is None or (is_here and not is_known):
                 self.ledger.add_outputs([row])
         self._claim_places(here)
+        for stored in self.recorded.archived:
+            if stored.store == self.store and stored.key == digest_key(stored.sha256, stored.key):
+                self.ledger.add_archived(stored)
 
     def _find(self, identity: str, file: FileFacts, *, is_shared: bool) -> list[OutputRow]:
         """The file under each path where it stands. `is_shared`: its path was another file's too."""
