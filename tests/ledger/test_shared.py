@@ -113,6 +113,17 @@ def test_another_server_or_history_is_refused_until_a_person_says_so(
     open_shared(address).close()
 
 
+@pytest.mark.parametrize("version", ["9", "11", ""])
+def test_tables_of_another_version_are_left_alone(ledger_url: str, version: str) -> None:
+    """By `recover` too, which would write into them."""
+    address = Address.parse(ledger_url)
+    with closing(open_shared(address)) as engine, engine.transaction():
+        engine.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))
+    for attempt in (open_shared, open_shared_for_reading, open_on_any_server):
+        with pytest.raises(StateError, match=f"has version {version or 'none'}, this callsheet knows"):
+            attempt(address)
+
+
 def test_a_user_who_may_only_read_reads(setting: tuple[Cluster, str]) -> None:
     cluster, url = setting
     with closing(open_shared(Address.parse(url))) as engine:

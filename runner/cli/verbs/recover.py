@@ -25,7 +25,7 @@ from runner.lane.lease import LOOK
 from runner.lane.machine import Machine
 from runner.ledger.caps import Budgets
 from runner.ledger.ledger import Ledger
-from runner.ledger.open import check_is_here, ledger_words, shared_address
+from runner.ledger.open import check_is_here, check_is_not_shared, ledger_words, shared_address
 from runner.ledger.states import IN_FLIGHT, TaskState
 from runner.plural import count
 from runner.project import Project
@@ -113,6 +113,7 @@ class Asked:
 
 def _recover_own(project: Project, service: ServiceOptions, asked: Asked) -> tuple[Found, Path | None]:
     """Of one machine: a new file takes the place of the old one, and gives where that is now."""
+    check_is_not_shared(project)
     recorded = read_runs(project)
     found = Found(copy_to_staging(project), recorded, notes=recorded.notes)
     recovery = Recovery(project, service, found, asked.no_lists)
