@@ -176,14 +176,15 @@ class Recovery:
         whole = [each for each in ledger.read.key_hashes() if len(each) > KEY_HASH_SHOWN]
         prints = [each.key.fingerprint(ledger.salt) for each in self._keys.values() if each.key is not None]
         known = {each[:KEY_HASH_SHOWN]: each for each in (*whole, *prints)}
-        now = time.time()
+        now, said = time.time(), readable_project_file(self.project.root)
         rebuild = Rebuild(
             ledger,
             self.found.recorded,
             self.project.base,
             now=now,
-            zone=readable_project_file(self.project.root).timezone,
+            zone=said.timezone,
             accounts=accounts_here(self.project, self.service),
+            store=said.store,
             hash_of=lambda start: known.get(start, start),
             plan_of=self._plan_of,
             is_shared=self.is_shared,

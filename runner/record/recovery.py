@@ -123,6 +123,8 @@ class FileFacts:
     sha256: str | None
     at: float
     media: MediaFacts | None = None
+    stored: str = ""
+    """The address of its copy in a store."""
 
 
 @dataclass(slots=True)
@@ -578,6 +580,7 @@ class _Reading:
                     sha256=file.sha256,
                     at=at,
                     media=file.media,
+                    stored=file.stored,
                 )
             )
 

@@ -18,7 +18,7 @@ from runner.json_value import JsonValue
 from runner.lane.evidence import repeats_input
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
-from runner.ledger.rows import GONE, TAKEN_OVER, AttemptRow, Grounds, Intent, OutputRow, RunRow
+from runner.ledger.rows import GONE, TAKEN_OVER, ArchivedRow, AttemptRow, Grounds, Intent, OutputRow, RunRow
 from runner.ledger.states import (
     IN_FLIGHT,
     TAKEN_FOR_ABSENT,
@@ -31,6 +31,7 @@ from runner.ledger.states import (
 from runner.ledger.succession import goes_on, is_reusable, may_follow
 from runner.media.boxes import NotMediaError
 from runner.media.video import MediaFacts, probe, probe_image
+from runner.objects.address import ObjectAddress
 from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.providers import find
@@ -40,6 +41,7 @@ from runner.providers.place import joined
 from runner.record.manifest import ManifestSession
 from runner.record.recovery import Change, FileFacts, KnownAttempt, KnownRun, Moment, Recorded, TaskFacts
 from runner.record.whereabouts import siblings
+from runner.store.filed import Filed
 from runner.typed_json import members
 
 LOST = Evidence(
@@ -79,6 +81,8 @@ class Rebuild:
     accounts: Mapping[str, Account]
     hash_of: Callable[[str], str]
     plan_of: PlanOf
+    store: str = ""
+    """The project's own, as callsheet.yaml has it: no other one is believed."""
     is_shared: bool = False
     """Another machine may know more of what is unclear: the list may show it, and never excludes it."""
     changed: set[str] = field(default_factory=set)
@@ -481,6 +485,7 @@ class Rebuild:
             for file in newest.values():
                 found = self._find(identity, file, is_shared=len(places[file.path]) > 1)
                 here += found
+                self._add_archived(file)
                 if not found and file.sha256 is not None:
                     gone.append(_output(identity, file, file.path, file.sha256, file.at))
         for row, is_here in (*((row, False) for row in gone), *((row, True) for row in here)):
@@ -489,6 +494,15 @@ class Rebuild:
             if owner is None or (is_here and not is_known):
                 self.ledger.add_outputs([row])
         self._claim_places(here)
+
+    def _add_archived(self, file: FileFacts) -> None:
+        """That a file lies in the store is known by its manifest: a folder may be anybody's, and leads to no
+        other object than the one which its content has there.
+        """
+        if file.stored and self.store and file.sha256 is not None:
+            key = Filed(file.path, file.sha256, file.bytes).key
+            if file.stored == str(ObjectAddress.parse(self.store).child(key)):
+                self.ledger.add_archived(ArchivedRow(file.sha256, self.store, key, file.bytes, file.at))
 
     def _find(self, identity: str, file: FileFacts, *, is_shared: bool) -> list[OutputRow]:
         """The file under each path where it stands. `is_shared`: its path was another file's too."""

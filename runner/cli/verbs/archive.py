@@ -55,7 +55,8 @@ _trust_env_option = click.option(
 @click.option(
     "--check",
     is_flag=True,
-    help="First list the store, and forget what the ledger says is there and is not: it is archived again.",
+    help="First list the store. What the ledger says is there and is not is forgotten, and archived again;"
+    " what is there alone is known from then on.",
 )
 @_trust_env_option
 @workers_option
@@ -90,7 +91,7 @@ def archive(
     route = find_route(os.environ, trust_env=trust_env or said.trust_env)
     store = ObjectStore.open(ObjectAddress.parse(said.store), route)
     with locked_ledger(project, wait=wait, tell=console.note) as ledger:
-        forgotten = _check(ledger, store) if check else []
+        forgotten = _check(ledger, store, LocalFiles(project.base)) if check else []
         if workers is None:
             put, put_bytes, left, words = _archive(project, ledger, store, deadline)
         else:
@@ -193,16 +194,25 @@ def _note(ledger: Ledger, put: Sequence[ArchivedRow], noted: int) -> int:
     return len(put)
 
 
-def _check(ledger: Ledger, store: ObjectStore) -> list[ArchivedRow]:
-    """Forgets the rows of objects that are not there, or have another size."""
+def _check(ledger: Ledger, store: ObjectStore, files: LocalFiles) -> list[ArchivedRow]:
+    """Forgets the rows of objects that are not there, or have another size, and notes those of files that
+    are nowhere else: an older ledger may not know of them.
+    """
+    name = str(store.address)
     try:
         sizes = dict(store.list("sha256"))
     except ObjectError as error:
         raise StateError(error.message, hint=error.hint) from error
-    wrong = [row for row in ledger.read.archived(str(store.address)) if sizes.get(row.key) != row.bytes]
+    wrong = [row for row in ledger.read.archived(name) if sizes.get(row.key) != row.bytes]
+    unknown = ledger.read.unarchived(name)
+    found = {filed(row).key: row for row in unknown if sizes.get(filed(row).key) == row.bytes}
+    for file in here(found.values(), files):
+        del found[filed(file).key]  # its content is compared when it is archived
     with ledger.transaction():
         for row in wrong:
             ledger.forget_archived(row)
+        for key, file in found.items():
+            ledger.add_archived(ArchivedRow(file.sha256, name, key, file.bytes, time.time()))
     return wrong
 
 
@@ -237,7 +247,7 @@ def fetch(what: tuple[str, ...], trust_env: bool, wait: float, output_format: st
             path, why = shown_path(project.base / row.path), ""
             console.status(f"fetch: {path}")
             try:
-                bring(stores, address, filed(row), files)
+                _bring(stores, address, row, files)
                 # as old as it was: a file that seems to be written since is read again by each run
                 os.utime(project.base / row.path, (time.time(), row.created_at))
             except (ObjectError, StateError) as error:
@@ -257,7 +267,20 @@ def _route(trust_env: bool) -> Route:
     return find_route(os.environ, trust_env=trust_env)
 
 
-def _meant(ledger: LedgerReader, project: Project, what: Sequence[str]) -> Iterator[tuple[OutputRow, str]]:
+def _bring(stores: Stores, address: str | None, row: OutputRow, files: LocalFiles) -> None:
+    if address is None:
+        raise ObjectError(
+            ObjectTrouble.MISSING,
+            "is neither here nor in a store",
+            hint="`callsheet archive --check` looks for it there; `callsheet run` fetches it again while the"
+            " service has it",
+        )
+    bring(stores, address, filed(row), files)
+
+
+def _meant(
+    ledger: LedgerReader, project: Project, what: Sequence[str]
+) -> Iterator[tuple[OutputRow, str | None]]:
     """The files that are meant and not here, with the addresses of their copies. Raises UsageError for a word
     that means none.
     """
@@ -284,7 +307,4 @@ def _meant(ledger: LedgerReader, project: Project, what: Sequence[str]) -> Itera
     for row in chosen.values():
         if files.stat(project.base / row.path) is not None:
             continue  # here already, or somebody's own by now
-        if row.sha256 in stored:
-            yield row, stored[row.sha256].address
-        else:
-            console.error(f"{shown_path(project.base / row.path)}: is neither here nor in a store")
+        yield row, stored[row.sha256].address if row.sha256 in stored else None
