@@ -64,6 +64,7 @@ _MAKING = (
 )
 
 
+_LONG = b"SET LOCAL idle_in_transaction_session_timeout = '1h'; SET LOCAL statement_timeout = 0; "
 _BRIEF = b"SET LOCAL statement_timeout = '4s'; SET LOCAL lock_timeout = '4s'"
 
 
@@ -161,6 +162,8 @@ class PostgresEngine:
         self._has_step = False
         self.writes_where_moved = False
         """For the ledger's way back."""
+        self.takes_its_time = False
+        """For a move and a recovery, between whose statements files are read: nobody else is at work then."""
         self._connection: _Connection | None = None
         self._check: Callable[[PostgresEngine], None] | None = None
 
@@ -341,8 +344,10 @@ class PostgresEngine:
             f" AND {'true' if self.writes_where_moved else is_live}"
         ).encode()
 
+        first = _BEGIN + (_LONG if self.takes_its_time else b"") + _LOCK + b"; "
+
         def begin(connection: _Connection) -> int:
-            cursor = connection.execute(_BEGIN + _LOCK + b"; " + note)
+            cursor = connection.execute(first + note)
             while cursor.nextset():
                 pass
             return cursor.rowcount

@@ -135,6 +135,7 @@ def _recover_shared(project: Project, service: ServiceOptions, asked: Asked, add
 
     recorded, machine = read_runs(project), Machine()
     engine = open_on_any_server(address)
+    engine.takes_its_time = True
     zone = readable_project_file(project.root).timezone
     with contextlib.closing(Ledger(engine, Budgets(zone))) as shared:
         assert shared.leases is not None
