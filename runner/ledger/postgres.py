@@ -52,8 +52,9 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('s
     pg_is_in_recovery() AS standby
 """
 _HOME = b"""
-SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8), 'meta'::regclass::oid::text
-FROM pg_control_system()
+SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8),
+    pg_database.oid || '.' || 'meta'::regclass::oid
+FROM pg_control_system(), pg_database WHERE datname = current_database()
 """
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
 _LOCK = b"SELECT 1 FROM meta WHERE key = 'ledger_id' FOR UPDATE"
@@ -143,7 +144,9 @@ class Home:
     system: str
     timeline: str
     tables: str
-    """The number of a table: a dump that is restored on the same server makes another one."""
+    """The numbers of the database and of a table: a dump that is restored on the same server makes another
+    table, and a copy by `CREATE DATABASE ... TEMPLATE` another database.
+    """
 
 
 class PostgresEngine:
