@@ -6,6 +6,7 @@ The statements are PostgreSQL's alone: a ledger of one machine has no leases.
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import socket
 import sys
@@ -215,9 +216,18 @@ class LeaseTable:
         counts as signed off.
         """
         self.engine.execute(
-            f"INSERT INTO leases ({columns(LeaseRow)}) VALUES (?, ?, 0, 0, 1, ?, ?, ?, ?, '', 0, '', 0, '')"
+            f"INSERT INTO leases ({columns(LeaseRow)}) VALUES (?, ?, ?, 0, 1, ?, ?, ?, ?, '', 0, '', 0, '')"
             " ON CONFLICT (lane) DO NOTHING",
-            (key.text, self.ledger_id, account, key.provider, key.origin, key.key_hash),
+            # of a row that a person has deleted some driver may still have the fence
+            (
+                key.text,
+                self.ledger_id,
+                secrets.randbelow(1 << 40),
+                account,
+                key.provider,
+                key.origin,
+                key.key_hash,
+            ),
         )
         fence, counter, is_free, lock = self._locked(key)
         is_over = bool(is_free) or lock in ended

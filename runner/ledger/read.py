@@ -375,16 +375,21 @@ class LedgerReader(SpendReader):
         )
         return {tag for (tag,) in rows}
 
-    def echoes(self, origin: str, key_hash: str, since: float) -> dict[str, tuple[Echoes, Echoes, Echoes]]:
+    def echoes(
+        self, origin: str, key_hash: str, since: float, tags: range
+    ) -> dict[str, tuple[Echoes, Echoes, Echoes]]:
         """By model, what came back for (the tags, the seeds, the inputs) of accepted attempts.
+
+        Only `tags` count: others stood in another field.
 
         Another value than was sent counts where its attempt was accepted at `since` or later. What was
         adopted or found does not count: it was recognised by the very values that need proof.
         """
+        tag = _echoes("tag", among="tag >= ?4 AND tag < ?5")
         rows = self._db.execute(
-            f"SELECT model, {_echoes('tag')}, {_echoes('seed')}, {_echoes('input', '1')} FROM attempts"
+            f"SELECT model, {tag}, {_echoes('seed')}, {_echoes('input', '1')} FROM attempts"
             " WHERE origin = ?1 AND key_hash = ?2 AND remote_id IS NOT NULL GROUP BY model",
-            (origin, key_hash, since),
+            (origin, key_hash, since, tags.start, tags.stop),
         )
         return {
             model: (Echoes(*found[:3]), Echoes(*found[3:6]), Echoes(*found[6:])) for model, *found in rows
@@ -565,15 +570,17 @@ class LedgerReader(SpendReader):
         return next(iter(self._rows(kind, which, *values)), None)
 
 
-def _echoes(value: str, sent: str = "") -> str:
-    """Three counts for `Echoes` of a value, and of what of it was `sent`; ?3 is the time since which another
-    one counts.
+def _echoes(value: str, sent: str = "", *, among: str = "true") -> str:
+    """Three counts for `Echoes` of a value `among` some, and of what of it was `sent`; ?3 is the time since
+    which another one counts.
     """
     sent = sent or value
     return (
-        f"count(*) FILTER (WHERE echoed_{value} = {sent} AND resolution IS NULL),"
-        f" count(*) FILTER (WHERE echoed_{value} <> {sent} AND (accepted_at >= ?3 OR server_time >= ?3)),"
-        f" count(*) FILTER (WHERE {sent} IS NOT NULL AND echoed_{value} IS NULL AND state = 'done')"
+        f"count(*) FILTER (WHERE {among} AND echoed_{value} = {sent} AND resolution IS NULL),"
+        f" count(*) FILTER (WHERE {among} AND echoed_{value} <> {sent}"
+        " AND (accepted_at >= ?3 OR server_time >= ?3)),"
+        f" count(*) FILTER (WHERE {among} AND {sent} IS NOT NULL AND echoed_{value} IS NULL"
+        " AND state = 'done')"
     )
 
 

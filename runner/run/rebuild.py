@@ -399,6 +399,7 @@ class Rebuild:
         if not (known.echo or known.usage) or task is None or provider is None or row.generation is not None:
             return
         echo = known.echo or {}
+        fields = [each for each in (provider.tag, *provider.tags.values()) if each is not None]
         is_done = known.state is TaskState.DONE
         generation = Generation(
             id=remote_id,
@@ -406,7 +407,7 @@ class Rebuild:
             raw_status=GenerationStatus.SUCCEEDED.value if is_done else "",
             echo=echo,
             usage=known.usage or {},
-            tag=None if provider.tag is None else provider.tag.read(echo.get(provider.tag.field)),
+            tag=next((each.read(echo.get(each.field)) for each in fields if row.tag in each.tags), None),
         )
         is_same = repeats_input(provider, task.model, task.request, generation)
         self.ledger.observe(known.id, generation, at, is_same_input=is_same)

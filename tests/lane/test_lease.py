@@ -196,6 +196,21 @@ def test_a_holder_that_wakes_can_neither_post_nor_write_nor_renew(database: str)
         assert second.lease().held
 
 
+@pytest.mark.fault(132)
+def test_a_lease_whose_row_was_deleted_by_hand_is_no_longer_its_drivers(database: str) -> None:
+    """The row is made anew for whoever comes next: the two must not have one fence."""
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        with first.ledger.transaction():
+            first.ledger._db.execute("DELETE FROM leases")
+        second.take()
+        with pytest.raises(LaneHeldError, match="lease was lost"):
+            write(first)
+        first.beat()
+        assert not first.lease().is_fresh()
+        write(second)
+
+
 @pytest.mark.fault(133)
 def test_a_guard_runs_out_without_heartbeats_and_a_heartbeat_brings_it_back(database: str) -> None:
     with hosts(database, "a") as (first,):

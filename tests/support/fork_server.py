@@ -28,7 +28,7 @@ _LATE = (
 """What the verbs import once they need it."""
 
 
-def serve(channel: socket.socket) -> None:
+def serve_forks(channel: socket.socket) -> None:
     """Until the other end is closed. A request is JSON with the words, the environment and the directory, and
     four descriptors: the child's streams, and where its number and its exit status are written.
     """
@@ -82,4 +82,4 @@ def _become(request: dict[str, object], streams: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve_forks(socket.socket(fileno=int(sys.argv[1])))
