@@ -170,8 +170,8 @@ def _collect_from(
         for run in ledger.read.unfinished_runs():
             if not origins.isdisjoint(parted(run.origin)):
                 refresh_manifest(ledger, project, run, redactor, is_told=is_told)
-        overdue = nearing_expiry(ledger.read, time.time())
-        zone = readable_project_file(project.root).timezone
+        said = readable_project_file(project.root)
+        overdue, zone = nearing_expiry(ledger.read, time.time(), said.accounts), said.timezone
         if is_told:
             for (origin, name), accounts in _accounts_of(groups).items():
                 who = f"{', '.join(accounts)} at {origin}" if len(groups) > 1 else origin

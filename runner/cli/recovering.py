@@ -67,6 +67,8 @@ class Found:
     listed: dict[str, int] = field(default_factory=dict)
     strangers: list[Stranger] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    waits_for: list[str] = field(default_factory=list)
+    """The machines that have used a shared ledger, and have not recovered it since it was lost."""
 
     @property
     def is_nothing(self) -> bool:
@@ -75,6 +77,8 @@ class Found:
 
     @property
     def exit_code(self) -> ExitCode:
+        if self.waits_for:
+            return ExitCode.PERSON_NEEDED
         if self.is_nothing:
             return ExitCode.DONE
         is_held = self.counts[TaskState.HELD] or self.strangers or self.notes
@@ -176,18 +180,18 @@ class Recovery:
         whole = [each for each in ledger.read.key_hashes() if len(each) > KEY_HASH_SHOWN]
         prints = [each.key.fingerprint(ledger.salt) for each in self._keys.values() if each.key is not None]
         known = {each[:KEY_HASH_SHOWN]: each for each in (*whole, *prints)}
-        now, said = time.time(), readable_project_file(self.project.root)
+        now = time.time()
         rebuild = Rebuild(
             ledger,
             self.found.recorded,
             self.project.base,
             now=now,
-            zone=said.timezone,
+            zone=readable_project_file(self.project.root).timezone,
             accounts=accounts_here(self.project, self.service),
-            store=said.store,
             hash_of=lambda start: known.get(start, start),
             plan_of=self._plan_of,
             is_shared=self.is_shared,
+            store=readable_project_file(self.project.root).store,
         )
         rebuild.run()
         for row in [*ledger.read.in_state(TaskState.INTENDED)]:

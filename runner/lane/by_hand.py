@@ -127,7 +127,8 @@ def check_adoptable(
     holder = reader.holder(one.attempt.origin, generation.id)
     if holder is not None:
         raise UsageError(f"{generation.id} belongs to another task already ({holder.identity[:12]})")
-    belief = Beliefs.of(one.attempt.model, reader.echoes(one.attempt.origin, one.attempt.key_hash, 0.0))
+    echoes = reader.echoes(one.attempt.origin, one.attempt.key_hash, 0.0, provider.own_tags)
+    belief = Beliefs.of(one.attempt.model, echoes)
     return contradicts(Unclear(one.attempt, one.task.name, one.task.request, belief, provider), generation)
 
 

@@ -111,6 +111,11 @@ class Unclear:
         return self.attempt.seed if family is not None and family.honours_seed else None
 
     @property
+    def tag(self) -> int | None:
+        """The tag as evidence: one that stood in another field shows up nowhere that is looked at."""
+        return self.attempt.tag if self.attempt.tag in self.provider.own_tags else None
+
+    @property
     def may_learn(self) -> bool:
         """Whether the next accepted attempt may earn a belief that tells more."""
         return self.may_learn_of_tags or Belief.UNKNOWN in (
@@ -120,7 +125,7 @@ class Unclear:
 
     @property
     def may_learn_of_tags(self) -> bool:
-        return self.attempt.tag is not None and self.belief.tag is Belief.UNKNOWN
+        return self.tag is not None and self.belief.tag is Belief.UNKNOWN
 
     def shows_input(self, row: Generation) -> bool | None:
         """Whether `row` was made from this attempt's input; None where that cannot be told."""
@@ -222,9 +227,9 @@ def match_rows(
 
 def _matching(one: Unclear, rows: Sequence[Generation]) -> list[Generation]:
     """Rows that carry the attempt's tag, where nothing has come back with another."""
-    if one.attempt.tag is None or one.belief.tag is Belief.SUSPENDED:
+    if one.tag is None or one.belief.tag is Belief.SUSPENDED:
         return []
-    return [row for row in rows if row.final_tag == one.attempt.tag]
+    return [row for row in rows if row.final_tag == one.tag]
 
 
 def excludes(one: Unclear, row: Generation) -> bool:
@@ -233,7 +238,7 @@ def excludes(one: Unclear, row: Generation) -> bool:
     A believed tag decides alone: a row that carries it and another seed is a riddle, and no proof of
     absence. So does a believed input.
     """
-    tag = one.attempt.tag
+    tag = one.tag
     if one.belief.tag is Belief.EARNED and tag is not None and row.final_tag is not None:
         if row.final_tag == tag:
             return False
@@ -309,7 +314,7 @@ def _match_one(
     possible = [row for row in candidates if not excludes(one, row)]
     if not possible:
         return Finding(attempt.id, is_excluded=True, reason="no generation of this key can be this one")
-    if (one.belief.tag is Belief.EARNED and attempt.tag is not None) or (
+    if (one.belief.tag is Belief.EARNED and one.tag is not None) or (
         are_tags_shown and len(_matching(one, possible)) == 1
     ):
         return _by_tag(one, possible)
@@ -388,7 +393,7 @@ def _by_value(
         )
     if not value.is_shown(one, row):
         return _unknown(one, possible, f"{row.id} shows no {value.word}")
-    if attempt.tag is not None and row.tag not in (None, attempt.tag):
+    if one.tag is not None and row.tag not in (None, one.tag):
         return _unknown(one, possible, f"{row.id} has the {value.word}, but another tag")
     if conflict := contradicts(one, row):
         return _unknown(one, possible, f"{row.id} has the {value.word}, but {conflict}")

@@ -48,6 +48,8 @@ class Gate:
     hearing: list[Control] = field(default_factory=list)
     is_closed: bool = False
     """Nothing more is asked of the service either: it refuses the key, or there is none."""
+    unpriced: CapReachedError | None = None
+    """The budget in dollars that keeps every task without a price from being submitted here."""
     when_stopped: list[Callable[[], None]] = field(default_factory=list)
     """Called when submitting stops, and when the lane is closed."""
     _jobs: list[Control] = field(default_factory=list)
@@ -80,9 +82,15 @@ class Gate:
         self._stop(_Stop(code, reason, self.account))
 
     def reach(self, cap: CapReachedError) -> None:
-        """A budget of the project is spent: no new POST in any lane whose account it is for."""
+        """A budget of the project is spent: no new POST in any lane whose account it is for, or none without
+        a price.
+        """
         for gate in self.peers:
-            if cap.stops(gate.account, gate.labels):
+            if not cap.stops(gate.account, gate.labels):
+                continue
+            if cap.is_of_unpriced:
+                gate.unpriced = cap
+            else:
                 gate._stop(_Stop(cap.exit_code, str(cap), ""))
 
     def refuse(self, error: CallsheetError) -> None:

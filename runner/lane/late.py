@@ -127,9 +127,9 @@ class Lookback:
         if these are believed and nothing contradicts.
         """
         candidates = [row for row in view.candidates if row.id not in view.foreign_ids]
-        if one.belief.tag is Belief.EARNED and one.attempt.tag is not None:
+        if one.belief.tag is Belief.EARNED and one.tag is not None:
             basis = Basis.TAG
-            rows = [row for row in candidates if row.final_tag == one.attempt.tag]
+            rows = [row for row in candidates if row.final_tag == one.tag]
         elif one.belief.input is Belief.EARNED:
             basis = Basis.INPUT
             rows = [row for row in candidates if one.shows_input(row)]

@@ -87,7 +87,7 @@ async def _rows(lane: Lane, scanner: Scanner, part: Sequence[Unclear]) -> Mappin
 
 def _echoed(one: Unclear, row: Generation) -> Echoed:
     is_same = repeats_input(one.provider, one.attempt.model, one.request, row)
-    return Echoed(row.final_tag, row.final_seed, is_same)
+    return Echoed(row.final_tag if one.tag is not None else None, row.final_seed, is_same)
 
 
 def _by_tags(part: Sequence[Unclear], free: Sequence[Generation]) -> set[str]:
@@ -95,9 +95,9 @@ def _by_tags(part: Sequence[Unclear], free: Sequence[Generation]) -> set[str]:
     shown: dict[str, int] = {}
     for one in part:
         attempt = one.attempt
-        if attempt.tag is None or attempt.remote_id is not None:
+        if one.tag is None or attempt.remote_id is not None:
             continue
-        rows = [row for row in free if row.final_tag == attempt.tag]
+        rows = [row for row in free if row.final_tag == one.tag]
         if len(rows) == 1 and not contradicts(one, rows[0]):
             shown[attempt.key_hash] = shown.get(attempt.key_hash, 0) + 1
     return {key_hash for key_hash, count in shown.items() if count >= SHOWN_TAGS}
@@ -107,7 +107,7 @@ def _is_strange(row: Generation, part: Sequence[Unclear]) -> bool:
     """Whether it may be a submit of these runs of which no log tells: another project's may look so too."""
     if row.final_tag in (None, DEFAULT_TAG) or row.created_at is None:
         return False
-    open_tags = {one.attempt.tag for one in part if one.attempt.state is not TaskState.DONE}
+    open_tags = {one.tag for one in part if one.attempt.state is not TaskState.DONE}
     if row.final_tag in open_tags:
         return False
     by_run: dict[str, list[float]] = {}

@@ -72,10 +72,10 @@ class _Listed:
 
 
 def kept(provider: Provider) -> float:
-    """Seconds from an intent for which the list says something of it, a day before the record's life ends, or
-    its own window.
+    """Seconds from an intent for which the list says something of it: to a day before the record's life ends,
+    half of a shorter life, or its own window.
     """
-    listing, life = provider.listing, provider.record_life - DAY
+    listing, life = provider.listing, provider.record_life - min(DAY, provider.record_life / 2)
     return life if listing is None or listing.window is None else min(life, WITHIN * listing.window)
 
 
@@ -84,6 +84,7 @@ class Scanner:
     lane: Lane
     _next_page: float = 0.0
     """When (monotonic) the service takes the next request for a page."""
+    _page_turn: anyio.Lock = field(default_factory=lambda: anyio.Lock(fast_acquire=True))
     _filled: dict[str, Generation] = field(default_factory=dict)
     """Rows as a GET has filled their nulls: what a service has decided once it does not take back."""
     _asked: dict[str, float] = field(default_factory=dict)
@@ -128,7 +129,7 @@ class Scanner:
         rows = listed.rows
         ids = list(rows)
         claimed = await self.lane.commits.read(lambda reader: reader.claimed(self.lane.origin, ids))
-        tags = {one.attempt.tag for one in unclear} - {None}
+        tags = {one.tag for one in unclear} - {None}
         behind = self._behind(accepted, rows)
         candidates: list[Generation] = []
         foreign: set[str] = set()
@@ -179,7 +180,8 @@ class Scanner:
         """
         since = self.lane.machine.wall() - self.lane.provider.record_life
         echoes = {
-            key: reader.echoes(self.lane.origin, key, since) for key in {one.key_hash for one in attempts}
+            key: reader.echoes(self.lane.origin, key, since, self.lane.provider.own_tags)
+            for key in {one.key_hash for one in attempts}
         }
         found: list[Unclear] = []
         for attempt in attempts:
@@ -204,7 +206,8 @@ class Scanner:
 
     def _notice(self, ours: Claimed, row: Generation) -> None:
         """A row of ours that shows another tag, seed or input than was sent ends the belief in them."""
-        tag = row.final_tag if None not in (ours.tag, row.final_tag) and ours.tag != row.final_tag else None
+        is_own = ours.tag in self.lane.provider.own_tags
+        tag = row.final_tag if is_own and row.final_tag not in (None, ours.tag) else None
         seed = (
             row.final_seed
             if None not in (ours.seed, row.final_seed) and ours.seed != row.final_seed
@@ -230,11 +233,11 @@ class Scanner:
 
     async def _page(self, query: ListQuery) -> ListPage:
         """Raises ProviderError."""
-        now = anyio.current_time()
-        begins = max(now, self._next_page)
-        self._next_page = begins + self._list[2].interval
-        await anyio.sleep(begins - now)
-        await self.lane.requests.acquire()
+        async with self._page_turn:
+            await anyio.sleep_until(self._next_page)
+            await self.lane.requests.acquire()
+            # from when it is sent: one that a busy machine sends late moves the next one too
+            self._next_page = anyio.current_time() + self._list[2].interval
         page = await self.lane.client.list_page(query)
         self.lane.requests.answered()
         self.lane.clock.hear(page.server_time)

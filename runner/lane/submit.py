@@ -60,6 +60,8 @@ GUARDED = 129
 
 OUR_DEFECT = Evidence(row=56, headers_begun=None, reason="callsheet failed while it read the answer")
 
+TOLD_TO_STOP = Evidence(row=161, headers_begun=False, reason="the run was told to stop before it was sent")
+
 CUT_BY_US = Evidence(row=7, headers_begun=None, reason="we stopped waiting for the answer")
 
 
@@ -119,7 +121,7 @@ class Submission:
         retry = Retry(self.lane.machine.random)
         not_sent = 0
         while True:
-            outcome = await self._take_turn()
+            outcome = None if self._is_too_dear() else await self._take_turn()
             if outcome is None:
                 return None
             if outcome.verdict is Verdict.ACCEPTED:
@@ -145,6 +147,14 @@ class Submission:
                 await anyio.sleep(min(least, MOST_AFTER_429))
             else:
                 await anyio.sleep(max(least, outcome.retry_after or 0.0))
+
+    def _is_too_dear(self) -> bool:
+        """Whether it has no price, which is above a budget in dollars; tasks with one go on."""
+        cap = self.lane.gate.unpriced
+        if cap is None or self.task.estimate_micros is not None:
+            return False
+        self.submitter.control.condition(cap.exit_code, f"{self.task.model}: {cap}")
+        return True
 
     def _lose_patience(self, evidence: Evidence) -> None:
         if evidence.row == GUARDED:
@@ -191,11 +201,14 @@ class Submission:
                 self.submitter.control.refuse(cap)
             else:
                 lane.gate.reach(cap)
+                self._is_too_dear()
             return None
         finally:
             lane.tags.discard(-1 if self.tag is None else self.tag)
         logged = logged_intent(self.task, intent, reason_after(self.latest, self.reason), at)
         self._tell("task.intended", intent=Own(members(logged)))
+        if self.submitter.control.is_ending:  # the commit may have taken seconds
+            return await self._record(SubmitOutcome(Verdict.NOT_SENT, Reaction.NONE, TOLD_TO_STOP))
         try:
             try:
                 outcome = await lane.client.submit(made.body)
@@ -258,14 +271,14 @@ class Submission:
         tags = self.lane.provider.tag
         if tags is None or tags.field in self.task.request:
             return None
-        if reused is not None and reused.tag is not None:
+        if reused is not None and reused.tag in tags.tags:
             return reused.tag
         picked = self.lane.tags
         taken = picked | await self.lane.commits.read(lambda reader: reader.open_tags(self.task.origin))
         if len(taken) > tags.most_open:
             return None
         while True:
-            tag = self.lane.machine.random.randrange(1, tags.count)
+            tag = self.lane.machine.random.choice(tags.tags)
             if tag not in taken:
                 picked.add(tag)
                 return tag

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import AWAITED, IN_FLIGHT, TaskState
 from runner.providers import every, find
+from runner.providers.account import Account
 
 
 def is_quiet(reader: LedgerReader, place: tuple[str, str], now: float) -> bool:
@@ -63,17 +64,19 @@ class NearingExpiry:
     ends: float
 
 
-def nearing_expiry(reader: LedgerReader, now: float) -> NearingExpiry | None:
-    """Tasks in flight for so long that a result's URL nears its end; None if there are none.
+def nearing_expiry(reader: LedgerReader, now: float, accounts: Mapping[str, Account]) -> NearingExpiry | None:
+    """Tasks in flight for so long that a result's URL nears its end; None if there are none. `accounts` are
+    those of the project file: each kind of server has a life of its own for what it made.
 
     Reckoned from the acceptance, so a result is never older than this says.
     """
+    named = {(name, each.provider.name): each.provider for name, each in accounts.items()}
     ends = [
         attempt.accepted_at + provider.url_life
         for attempt in reader.in_state(*IN_FLIGHT)
         if attempt.accepted_at is not None
         if (task := reader.task(attempt.identity)) is not None
-        if (provider := find(task.provider)) is not None
+        if (provider := named.get((attempt.account, task.provider)) or find(task.provider)) is not None
     ]
     near = [end for end in ends if end - NOTICE <= now]
     return NearingExpiry(len(near), min(near)) if near else None

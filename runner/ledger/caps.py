@@ -30,12 +30,15 @@ class CapReachedError(RefusedError):
     """The next task would pass a cap; nothing was written.
 
     `where` is None for a cap of the job itself, which stops all of that job and no other. Else it says whose
-    submits the cap stops, whatever their job.
+    submits the cap stops, whatever their job: those without a price alone, where `is_of_unpriced`.
     """
 
-    def __init__(self, message: str, *, hint: str = "", where: Where | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", where: Where | None = None, is_of_unpriced: bool = False
+    ) -> None:
         super().__init__(message, hint=hint)
         self.where = where
+        self.is_of_unpriced = is_of_unpriced
 
     def stops(self, account: str, labels: Mapping[str, str]) -> bool:
         """Whether it stops the submits of this account, with these labels, in jobs that have not met it."""
@@ -163,17 +166,20 @@ class Budgets:
         if reached is None:
             return
         limit = f"{cap.path}.{'max_tasks' if reached.is_of_tasks else 'max_usd'} is {reached.limit}"
-        renews = f"it renews at {moment_words(self.renewal(cap.window, day))}"
+        renews = f"; it renews at {moment_words(self.renewal(cap.window, day))}"
         hint = "raise it in callsheet.yaml or wait until then, and run again"
+        is_of_unpriced = reached.is_unpriced and next_micros is None
         if reached.is_unpriced:
             hint = (
                 "add its price to callsheet.yaml, `prices: {MODEL: {usd_per_task: 0.5}}`, or ask the service"
                 " for it: callsheet models --refresh"
             )
         raise CapReachedError(
-            f"{limit} for {cap.where.words} {when_words(cap, day)}: {reached.why}; {renews}",
+            f"{limit} for {cap.where.words} {when_words(cap, day)}: {reached.why}"
+            f"{'' if is_of_unpriced else renews}",
             hint=hint,
             where=cap.where,
+            is_of_unpriced=is_of_unpriced,
         )
 
 

@@ -6,14 +6,18 @@ target gets all rows, once. Cut off in between, neither is live, and the same mo
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import hashlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from runner.errors import BusyError, NoProjectError, StateError
 from runner.ledger.columns import BATCH
+from runner.ledger.database import open_for_writing
 from runner.ledger.engine import Engine, Value, storable
 from runner.ledger.leases import rows_of
 from runner.ledger.open import ARRIVES, MOVED
@@ -89,14 +93,7 @@ def move(source: Engine, target: Engine, *, to: str) -> Moved:
     with target.transaction():
         _check_is_awaited(source, target, name)
         _check_may_arrive(source, target)
-        with target.replacing_all():
-            for table in reversed([*TABLES]):
-                target.execute(f"DELETE FROM {table}")
-            for table in TABLES:
-                _copy(source, target, table)
-        for key, value in source.execute("SELECT key, value FROM meta").fetchall():
-            if key not in _STAYS:
-                _note(target, key, value)
+        _fill(source, target)
         _note(target, _MOVE, name)
         target.execute("DELETE FROM meta WHERE key IN (?, ?)", (MOVED, ARRIVES))
         for table in TABLES:
@@ -106,6 +103,15 @@ def move(source: Engine, target: Engine, *, to: str) -> Moved:
                     hint="run the same command again",
                 )
     return Moved(_counts(target), was_done=False)
+
+
+def copy_to_file(source: Engine, path: Path, zone: datetime.tzinfo | None) -> None:
+    """Copies a shared ledger into a new file, to see there what a change would come to. Raises StateError."""
+    target = open_for_writing(path, zone)
+    # while it is read, another machine may add a task with its attempt
+    target.execute("PRAGMA foreign_keys = OFF")
+    with contextlib.closing(target), target.transaction():
+        _fill(source, target)
 
 
 def is_live(engine: Engine) -> bool:
@@ -151,6 +157,18 @@ def _check_may_arrive(source: Engine, target: Engine) -> None:
             "the ledger there is in use already, and this one is a copy of it; nothing was copied",
             hint="move the one aside that is the older",
         )
+
+
+def _fill(source: Engine, target: Engine) -> None:
+    """Puts all that `source` says in place of what stands in `target`, in a transaction of the caller's."""
+    with target.replacing_all():
+        for table in reversed([*TABLES]):
+            target.execute(f"DELETE FROM {table}")
+        for table in TABLES:
+            _copy(source, target, table)
+    for key, value in source.execute("SELECT key, value FROM meta").fetchall():
+        if key not in _STAYS:
+            _note(target, key, value)
 
 
 def _copy(source: Engine, target: Engine, table: str) -> None:

@@ -18,10 +18,11 @@ from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
 from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
 from runner.ledger.database import open_for_writing
+from runner.ledger.driver_lock import DriverLock
 from runner.ledger.engine import Engine
 from runner.ledger.leases import LaneKey, LeaseTable, SharedEngine, Taken
 from runner.ledger.open import check_is_here, check_is_not_shared, shared_address, write_shared_mark
-from runner.ledger.read import LedgerReader
+from runner.ledger.read import UNRECOVERED, LedgerReader
 from runner.ledger.rows import (
     TAKEN_OVER,
     ArchivedRow,
@@ -73,6 +74,8 @@ class Ledger:
                     )
         self.leases = LeaseTable(engine, self.ledger_id) if isinstance(engine, SharedEngine) else None
         """Who drives which lane; None for a ledger of one machine, whose lock says it."""
+        self.driver_lock: DriverLock | None = None
+        """Let go with the ledger: nothing can be sent any more then."""
 
     @classmethod
     def open(cls, path: Path, budgets: Budgets = Budgets()) -> Ledger:  # noqa: B008  frozen
@@ -105,10 +108,17 @@ class Ledger:
         own, and the facts of the other's `meta` that were `kept`.
         """
         for key, value in {**kept, "ledger_id": secrets.token_hex(16)}.items():
-            self._db.execute(
-                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
-            )
+            self._say(key, value)
+
+    def wait_for(self, hosts: Sequence[str]) -> None:
+        """Nothing is submitted before these machines have recovered too, in the caller's transaction."""
+        self._say(UNRECOVERED, json.dumps(hosts))
+
+    def _say(self, key: str, value: str) -> None:
+        self._db.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
 
     def know_key(self, key_hash: str, own: str) -> None:
         """Attempts whose key is known here by `key_hash` were made with the key whose hash is `own`."""
@@ -116,6 +126,8 @@ class Ledger:
 
     def close(self) -> None:
         self._db.close()
+        if self.driver_lock is not None:
+            self.driver_lock.close()
 
     @property
     def is_remote(self) -> bool:

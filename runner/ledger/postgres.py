@@ -56,6 +56,10 @@ SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8),
     pg_database.oid || '.' || 'meta'::regclass::oid
 FROM pg_control_system(), pg_database WHERE datname = current_database()
 """
+_MAY_WRITE = b"""
+SELECT has_table_privilege(oid, 'INSERT') FROM pg_class
+WHERE relname = 'attempts' AND pg_table_is_visible(oid)
+"""
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
 _LOCK = b"SELECT 1 FROM meta WHERE key = 'ledger_id' FOR UPDATE"
 """All machines' writes go one after another, as SQLite's do: no cap is passed, and nothing deadlocks."""
@@ -301,7 +305,25 @@ class PostgresEngine:
             raise
         return connection
 
+    def look(self) -> str:
+        """What runs there, such as `PostgreSQL 15.14`. Raises StateError where a writer would be refused."""
+        version, _ = self._again(lambda connection: self._looked(connection, writes=True))
+        may_write = self._again(lambda connection: connection.execute(_MAY_WRITE).fetchone())
+        if may_write == (False,):
+            raise self._refused(
+                "lets this user read, and not write",
+                "for runs, put the user who made the tables into the URL",
+            )
+        return f"PostgreSQL {version // 10_000}.{version % 10_000}"
+
     def _check_server(self, connection: _Connection) -> None:
+        _, commits = self._looked(connection, writes=self._is_writer)
+        if self._is_writer:
+            # a change of the server's configuration does not reach a session that says it itself
+            connection.execute(f"SET synchronous_commit = {commits}".encode())
+
+    def _looked(self, connection: _Connection, *, writes: bool) -> tuple[int, str]:
+        """Its version and `synchronous_commit`. Raises StateError for a server that may not hold a ledger."""
         row = connection.execute(_SERVER).fetchone()
         assert row is not None
         version, encoding, fsync, commits, is_standby = row
@@ -311,20 +333,17 @@ class PostgresEngine:
             raise self._refused(f"has the encoding {encoding}", "make a database with `ENCODING 'UTF8'`")
         if is_standby:
             raise self._refused("is a standby, which may lack the newest rows", "name the primary")
-        if not self._is_writer:
-            return
-        if fsync != "on":
+        if writes and fsync != "on":
             raise self._refused(
                 "has `fsync` off: a power cut there would lose what was paid for", "turn `fsync` on"
             )
-        if commits == "off":
+        if writes and commits == "off":
             raise self._refused(
                 "has `synchronous_commit` off for this user or database: a crash there would lose what was"
                 " paid for",
                 "turn `synchronous_commit` on",
             )
-        # a change of the server's configuration does not reach a session that says it itself
-        connection.execute(f"SET synchronous_commit = {commits}".encode())
+        return version, commits
 
     def _register(self, connection: _Connection) -> None:
         """The row exists before the first transaction, so that its lock tells when that one has ended."""
@@ -522,6 +541,7 @@ _REASONS: Mapping[str, str] = {
     "57P": "the server was shut down",
     "25P03": f"this machine stood still within a transaction for {IDLE_SECONDS} seconds; nothing was saved",
     "55P03": f"another machine held the ledger for {LOCK_SECONDS} seconds",
+    "42703": "its tables are those of a callsheet that was never released",
     "57014": f"the server took more than {STATEMENT_SECONDS} seconds",
     "25006": "the server takes no writes",
 }
@@ -529,6 +549,8 @@ _REASONS: Mapping[str, str] = {
 
 _HINTS: Mapping[str, str] = {
     "53100": "free some space on the server, then run again",
+    "42703": "with that one: callsheet ledger copy --to local; with this one, to an empty database: callsheet"
+    " ledger copy --to shared",
     "42501": "give this user the rights that docs/how-to/shared-ledger.md names",
 }
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from runner.json_value import JsonValue
 from runner.ledger.columns import BATCH, batches, columns, marks, to_rows
 from runner.ledger.engine import Value
-from runner.ledger.leases import LeaseRow, rows_of
+from runner.ledger.leases import HOST, LeaseRow, rows_of
 from runner.ledger.rows import (
     Accepted,
     ArchivedRow,
@@ -57,6 +57,9 @@ _SELECT: Mapping[type, str] = {
 _MAY_BE_LISTED = f"(state IN {sql_list(MAYBE_LISTED)} OR resolution IN {sql_list(TAKEN_FOR_ABSENT)})"
 _MAY_TURN_UP = f"tag IS NOT NULL AND {_MAY_BE_LISTED}"
 """The words of the index `attempts_tags`, so that it is used."""
+
+UNRECOVERED = "unrecovered"
+"""The key of `meta` that names machines whose runs a recovered ledger does not know yet."""
 
 _BEHIND_ALL = 1 << 62
 
@@ -372,16 +375,21 @@ class LedgerReader(SpendReader):
         )
         return {tag for (tag,) in rows}
 
-    def echoes(self, origin: str, key_hash: str, since: float) -> dict[str, tuple[Echoes, Echoes, Echoes]]:
+    def echoes(
+        self, origin: str, key_hash: str, since: float, tags: range
+    ) -> dict[str, tuple[Echoes, Echoes, Echoes]]:
         """By model, what came back for (the tags, the seeds, the inputs) of accepted attempts.
+
+        Only `tags` count: others stood in another field.
 
         Another value than was sent counts where its attempt was accepted at `since` or later. What was
         adopted or found does not count: it was recognised by the very values that need proof.
         """
+        tag = _echoes("tag", among="tag >= ?4 AND tag < ?5")
         rows = self._db.execute(
-            f"SELECT model, {_echoes('tag')}, {_echoes('seed')}, {_echoes('input', '1')} FROM attempts"
+            f"SELECT model, {tag}, {_echoes('seed')}, {_echoes('input', '1')} FROM attempts"
             " WHERE origin = ?1 AND key_hash = ?2 AND remote_id IS NOT NULL GROUP BY model",
-            (origin, key_hash, since),
+            (origin, key_hash, since, tags.start, tags.stop),
         )
         return {
             model: (Echoes(*found[:3]), Echoes(*found[3:6]), Echoes(*found[6:])) for model, *found in rows
@@ -535,6 +543,16 @@ class LedgerReader(SpendReader):
         """Who drives which lane, or has driven it; none in a ledger of one machine."""
         return rows_of(self._db) if self.is_shared else []
 
+    def hosts(self) -> set[str]:
+        """The machines that have worked on a run, or have driven a lane."""
+        facts = (json.loads(text) for (text,) in self._db.execute("SELECT facts FROM sessions"))
+        return {*(row.host for row in self.leases()), *(each.get(HOST, "") for each in facts)} - {""}
+
+    def unrecovered(self) -> list[str]:
+        """The machines that a recovered ledger still waits for."""
+        told = self.meta(UNRECOVERED) if self.is_shared else None
+        return [*json.loads(told)] if told else []
+
     @property
     def project(self) -> str:
         """The id of the project that this ledger belongs to; empty where it has none yet."""
@@ -552,15 +570,17 @@ class LedgerReader(SpendReader):
         return next(iter(self._rows(kind, which, *values)), None)
 
 
-def _echoes(value: str, sent: str = "") -> str:
-    """Three counts for `Echoes` of a value, and of what of it was `sent`; ?3 is the time since which another
-    one counts.
+def _echoes(value: str, sent: str = "", *, among: str = "true") -> str:
+    """Three counts for `Echoes` of a value `among` some, and of what of it was `sent`; ?3 is the time since
+    which another one counts.
     """
     sent = sent or value
     return (
-        f"count(*) FILTER (WHERE echoed_{value} = {sent} AND resolution IS NULL),"
-        f" count(*) FILTER (WHERE echoed_{value} <> {sent} AND (accepted_at >= ?3 OR server_time >= ?3)),"
-        f" count(*) FILTER (WHERE {sent} IS NOT NULL AND echoed_{value} IS NULL AND state = 'done')"
+        f"count(*) FILTER (WHERE {among} AND echoed_{value} = {sent} AND resolution IS NULL),"
+        f" count(*) FILTER (WHERE {among} AND echoed_{value} <> {sent}"
+        " AND (accepted_at >= ?3 OR server_time >= ?3)),"
+        f" count(*) FILTER (WHERE {among} AND {sent} IS NOT NULL AND echoed_{value} IS NULL"
+        " AND state = 'done')"
     )
 
 

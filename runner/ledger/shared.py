@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import secrets
-from pathlib import Path
 
 from runner.errors import StateError
-from runner.ledger.database import SCHEMA_VERSION, open_for_writing, script, unknown_version
+from runner.ledger.database import SCHEMA_VERSION, script, unknown_version
 from runner.ledger.postgres import CONNECT_SECONDS, Address, Home, PostgresEngine
 
 _UPGRADES: dict[str, str] = {}
@@ -46,6 +44,12 @@ def open_on_any_server(address: Address) -> PostgresEngine:
     return engine
 
 
+def look_at_server(address: Address) -> str:
+    """What runs there, for a person. Raises StateError where a writer would be refused."""
+    with contextlib.closing(PostgresEngine(address, is_writer=False)) as engine:
+        return engine.look()
+
+
 def remember_home(engine: PostgresEngine) -> None:
     """The ledger belongs to this server and its history from now on; in a transaction of the caller's."""
     for key, value in _home_values(engine).items():
@@ -53,22 +57,6 @@ def remember_home(engine: PostgresEngine) -> None:
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             (key, value),
         )
-
-
-def copy_to_file(engine: PostgresEngine, path: Path, zone: datetime.tzinfo | None) -> None:
-    """Copies a shared ledger into a new file, to see there what a change would come to. Raises StateError."""
-    target = open_for_writing(path, zone)
-    target.execute("PRAGMA foreign_keys = OFF")
-    with contextlib.closing(target), target.transaction():
-        found = target.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        for table in sorted({str(name) for (name,) in found} - {"spends"}):  # triggers keep those
-            names = [str(row[1]) for row in target.execute(f"PRAGMA table_info({table})").fetchall()]
-            columns, marks = ", ".join(names), ", ".join("?" * len(names))
-            order = " ORDER BY rowid" if table in ("sessions", "history") else ""
-            for row in engine.execute(f"SELECT {columns} FROM {table}{order}").fetchall():
-                target.execute(
-                    f"INSERT INTO {table} ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING", tuple(row)
-                )
 
 
 def _open(address: Address, *, is_writer: bool, seconds: int | None = None) -> PostgresEngine:

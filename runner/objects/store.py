@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from runner.errors import UsageError
 from runner.http.access import is_loopback_host
@@ -386,14 +386,33 @@ _ENDPOINTS = {
 }
 
 
+def _endpoint(address: ObjectAddress, environment: Mapping[str, str]) -> SplitResult | None:
+    """The one that the environment names; None for the service's own."""
+    named = next((environment[name] for name in _ENDPOINTS[address.scheme] if environment.get(name)), "")
+    with contextlib.suppress(ValueError):
+        return urlsplit(named) if named else None
+    return None
+
+
 def _is_plain_here(address: ObjectAddress, environment: Mapping[str, str]) -> bool:
     """Whether the environment's endpoint is plain http on this machine; elsewhere it takes AWS_ALLOW_HTTP."""
-    named = next((environment[name] for name in _ENDPOINTS[address.scheme] if environment.get(name)), "")
-    try:
-        parts = urlsplit(named)
-        return parts.scheme == "http" and is_loopback_host(parts.hostname or "")
-    except ValueError:
-        return False
+    parts = _endpoint(address, environment)
+    return parts is not None and parts.scheme == "http" and is_loopback_host(parts.hostname or "")
+
+
+def place_words(address: ObjectAddress, environment: Mapping[str, str] = os.environ) -> str:
+    """Where an address leads, for a person: `S3 in eu-west-1`, `S3 at http://127.0.0.1:9000`."""
+    name, parts = SCHEMES[address.scheme], _endpoint(address, environment)
+    if parts is not None:
+        return f"{name} at {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    region = environment.get("AWS_REGION", "") if address.scheme == "s3" else ""
+    return f"{name} in {region}" if region else name
+
+
+def is_in_plain_text(address: ObjectAddress, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether files, and the addresses that services get, pass a network without TLS."""
+    parts = _endpoint(address, environment)
+    return parts is not None and parts.scheme == "http" and not _is_plain_here(address, environment)
 
 
 def _first_line(error: Exception) -> str:

@@ -57,8 +57,9 @@ class TagField:
     """A field of the request that changes nothing and comes back: it carries a number of ours.
 
     What is sent is `default` less the tag; with a `prefix` it is a text, the tag in hexadecimal after it.
-    Tags are 1 to `count` - 1: 0 would send the service's own default, whose echo proves nothing. With
-    `most_open` of them in doubt no submit gets one.
+    Tags are `least` to `count` - 1: 0 would send the service's own default, whose echo proves nothing. With
+    `most_open` of them in doubt no submit gets one. Fields among which an account may choose have no tag in
+    common, so that a tag tells which of them it stood in.
     """
 
     field: str
@@ -66,6 +67,12 @@ class TagField:
     count: int
     most_open: int
     prefix: str = ""
+    least: int = 1
+
+    @property
+    def tags(self) -> range:
+        """Those that a submit may have."""
+        return range(self.least, self.count)
 
     def value(self, tag: int) -> int | str:
         """The value to send for `tag`. Raises ValueError for a tag that is out of range."""
@@ -252,6 +259,11 @@ class Provider:
     def fields(self) -> frozenset[str]:
         """The fields that `request:` and matrix axes may set."""
         return frozenset(self.schema["properties"]) - {"model"} - self.content_fields.keys()
+
+    @property
+    def own_tags(self) -> range:
+        """The tags of submits whose generations show them where this account reads them."""
+        return range(0) if self.tag is None else self.tag.tags
 
     def own_name(self, name: str, model: str = "") -> str:
         """The field that `name`, a common word or a field, sets, or the word itself where others are made of

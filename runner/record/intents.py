@@ -14,7 +14,23 @@ from runner.times import iso_time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedIntent:
+class TaskFacts:
+    """What was asked for under an identity."""
+
+    step: str
+    provider: str
+    origin: str
+    model: str
+    seed: int | None
+    sample: int | None
+    edition: str
+    cell: Mapping[str, JsonValue]
+    request: Mapping[str, JsonValue]
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedIntent(TaskFacts):
     """The field `intent` of `task.intended`. Times are ISO 8601, amounts US dollars as text; `key` is the
     start of the key's salted hash, and `reason` that of the attempt.
     """
@@ -29,16 +45,6 @@ class LoggedIntent:
     estimate_usd: str | None
     taken: Mapping[str, JsonValue] | None
     labels: Mapping[str, str]
-    step: str
-    provider: str
-    origin: str
-    model: str
-    seed: int | None
-    sample: int | None
-    edition: str
-    cell: Mapping[str, JsonValue]
-    request: Mapping[str, JsonValue]
-    output: str
 
 
 def logged_intent(task: Task, intent: Intent, reason: Reason, at: float) -> LoggedIntent:

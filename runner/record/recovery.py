@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path, PurePosixPath
@@ -19,13 +19,14 @@ from pathlib import Path, PurePosixPath
 from runner.errors import StateError
 from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
+from runner.ledger.rows import ArchivedRow
 from runner.ledger.states import Reason, Resolution, TaskState
 from runner.media.video import MediaFacts
 from runner.money import MOST_USD, Price, PriceUnit, micros
 from runner.project import Project
 from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder, is_run_id
-from runner.record.intents import LoggedIntent
+from runner.record.intents import LoggedIntent, TaskFacts
 from runner.record.manifest import Manifest, ManifestAttempt, ManifestTask, read_manifest, read_tasks
 from runner.typed_json import members, read
 
@@ -36,6 +37,7 @@ _HEAD = re.compile(rb'\{"at":"([0-9T:.Z-]{20,30})","event":"([a-z_.]{1,40})"')
 _TORN_TASK = re.compile(rb'"task":"((?:[^"\\]|\\.){1,500})"')
 _IDENTITY = re.compile(r"[0-9a-f]{64}")
 _ATTEMPT = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+_STORED = re.compile(r"(?P<store>.+)/(?P<key>sha256/[^/]+)")
 _REMOTE_ID = re.compile(r"[!-~]{1,512}")
 
 _STATES = {
@@ -79,23 +81,6 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskFacts:
-    """What was asked for under an identity."""
-
-    name: str
-    step: str
-    provider: str
-    origin: str
-    model: str
-    seed: int | None
-    sample: int | None
-    edition: str
-    cell: Mapping[str, JsonValue]
-    request: Mapping[str, JsonValue]
-    output: str
-
-
-@dataclass(frozen=True, slots=True)
 class IntentFacts:
     """What an intent was made with. `at` is None where only the log's own time is known."""
 
@@ -123,8 +108,6 @@ class FileFacts:
     sha256: str | None
     at: float
     media: MediaFacts | None = None
-    stored: str = ""
-    """The address of its copy in a store."""
 
 
 @dataclass(slots=True)
@@ -219,6 +202,8 @@ class Recorded:
     """By identity, also of tasks of which nothing else is known."""
     moved: dict[str, list[str]] = field(default_factory=dict)
     """By identity, the paths that versions were given."""
+    archived: list[ArchivedRow] = field(default_factory=list)
+    """What lay in a store, by the manifests."""
     notes: list[str] = field(default_factory=list)
     """Sentences for a person about what could not be read."""
 
@@ -364,7 +349,8 @@ class _Reading:
 
     def _change(self, when: Moment, run: KnownRun, event: str, fields: dict[str, JsonValue]) -> None:
         identity = _identity(fields)
-        self.found.names[identity] = _text(fields.get("task"))
+        if name := _text(fields.get("task")):
+            self.found.names[identity] = name
         known = self._attempt(identity, run, event, fields)
         if known is None:
             return
@@ -421,19 +407,7 @@ class _Reading:
             labels=logged.labels,
             at=_seconds(logged.at),
         )
-        self.found.tasks[known.identity] = TaskFacts(
-            name=_text(fields.get("task")),
-            step=logged.step,
-            provider=logged.provider,
-            origin=logged.origin,
-            model=logged.model,
-            seed=logged.seed,
-            sample=logged.sample,
-            edition=logged.edition,
-            cell=logged.cell,
-            request=logged.request,
-            output=_path(logged.output),
-        )
+        self.found.tasks[known.identity] = replace(logged, output=_path(logged.output))
 
     def _hear(self, known: KnownAttempt, event: str, fields: Mapping[str, JsonValue]) -> None:
         verdict = fields.get("verdict")
@@ -511,7 +485,6 @@ class _Reading:
         is_new = bool(task.attempts) and identity not in self.found.tasks
         if is_new and run is not None and run.manifest is not None:
             self.found.tasks[identity] = TaskFacts(
-                name=task.name,
                 step=task.step,
                 provider=task.provider or run.manifest.run.provider,
                 origin="",
@@ -589,9 +562,11 @@ class _Reading:
                     sha256=file.sha256,
                     at=at,
                     media=file.media,
-                    stored=file.stored,
                 )
             )
+            if stored := _STORED.fullmatch(file.stored):
+                row = ArchivedRow(file.sha256, stored["store"], stored["key"], file.bytes, at)
+                self.found.archived.append(row)
 
 
 def _late(known: KnownAttempt) -> Moment:

@@ -18,7 +18,7 @@ from runner.json_value import JsonValue
 from runner.lane.evidence import repeats_input
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger, RemoteIdTakenError
-from runner.ledger.rows import GONE, TAKEN_OVER, ArchivedRow, AttemptRow, Grounds, Intent, OutputRow, RunRow
+from runner.ledger.rows import GONE, TAKEN_OVER, AttemptRow, Grounds, Intent, OutputRow, RunRow
 from runner.ledger.states import (
     IN_FLIGHT,
     TAKEN_FOR_ABSENT,
@@ -31,17 +31,17 @@ from runner.ledger.states import (
 from runner.ledger.succession import goes_on, is_reusable, may_follow
 from runner.media.boxes import NotMediaError
 from runner.media.video import MediaFacts, probe, probe_image
-from runner.objects.address import ObjectAddress
+from runner.objects.address import digest_key
 from runner.plan.plan import Plan
 from runner.plan.task import Task
 from runner.providers import find
 from runner.providers.account import Account
 from runner.providers.base import Generation, GenerationStatus, RemoteFileKind
 from runner.providers.place import joined
+from runner.record.intents import TaskFacts
 from runner.record.manifest import ManifestSession
-from runner.record.recovery import Change, FileFacts, KnownAttempt, KnownRun, Moment, Recorded, TaskFacts
+from runner.record.recovery import Change, FileFacts, KnownAttempt, KnownRun, Moment, Recorded
 from runner.record.whereabouts import siblings
-from runner.store.filed import Filed
 from runner.typed_json import members
 
 LOST = Evidence(
@@ -52,6 +52,20 @@ LOST = Evidence(
 LOST_LINE = Evidence(
     row=156, headers_begun=None, reason="lines of the run's log are lost, so it may have been submitted"
 )
+
+_UNKNOWN = TaskFacts(
+    step="",
+    provider="",
+    origin="",
+    model="",
+    seed=None,
+    sample=None,
+    edition="",
+    cell={},
+    request={},
+    output="",
+)
+"""Of a task of which nothing but its attempt is known."""
 
 _FOLLOWED = "the ledger was lost; a later submit of this task is in a log, so this one had been settled"
 _NO_END = "the ledger was lost, and no log tells how this ended before its task was submitted again"
@@ -81,10 +95,10 @@ class Rebuild:
     accounts: Mapping[str, Account]
     hash_of: Callable[[str], str]
     plan_of: PlanOf
-    store: str = ""
-    """The project's own, as callsheet.yaml has it: no other one is believed."""
     is_shared: bool = False
     """Another machine may know more of what is unclear: the list may show it, and never excludes it."""
+    store: str = ""
+    """That of the project file: a manifest's word about any other place is nobody's."""
     changed: set[str] = field(default_factory=set)
     """The ids of attempts that the ledger did not know, or not so far."""
     notes: list[str] = field(default_factory=list)
@@ -187,18 +201,15 @@ class Rebuild:
                 self._plan(run)
             if (planned := self._planned.get(known.identity)) is not None:
                 return planned
-        name = self.recorded.names.get(known.identity, "")
         account = self.accounts.get(known.account)
         provider = facts.provider if facts else account.provider.name if account else known.account
-        facts = facts or TaskFacts(
-            name or known.identity[:12], "", provider, "", "", None, None, "", {}, {}, ""
-        )
+        facts = facts or replace(_UNKNOWN, provider=provider)
         origin = facts.origin or (run.origin.split(", ")[0] if run is not None else "")
         return Task(
             identity=known.identity,
             index=0,
             step=facts.step,
-            name=facts.name,
+            name=self.recorded.names.get(known.identity) or known.identity[:12],
             cell=facts.cell,
             provider=facts.provider,
             account=known.account or facts.provider,
@@ -388,6 +399,7 @@ class Rebuild:
         if not (known.echo or known.usage) or task is None or provider is None or row.generation is not None:
             return
         echo = known.echo or {}
+        fields = [each for each in (provider.tag, *provider.tags.values()) if each is not None]
         is_done = known.state is TaskState.DONE
         generation = Generation(
             id=remote_id,
@@ -395,7 +407,7 @@ class Rebuild:
             raw_status=GenerationStatus.SUCCEEDED.value if is_done else "",
             echo=echo,
             usage=known.usage or {},
-            tag=None if provider.tag is None else provider.tag.read(echo.get(provider.tag.field)),
+            tag=next((each.read(echo.get(each.field)) for each in fields if row.tag in each.tags), None),
         )
         is_same = repeats_input(provider, task.model, task.request, generation)
         self.ledger.observe(known.id, generation, at, is_same_input=is_same)
@@ -485,7 +497,6 @@ class Rebuild:
             for file in newest.values():
                 found = self._find(identity, file, is_shared=len(places[file.path]) > 1)
                 here += found
-                self._add_archived(file)
                 if not found and file.sha256 is not None:
                     gone.append(_output(identity, file, file.path, file.sha256, file.at))
         for row, is_here in (*((row, False) for row in gone), *((row, True) for row in here)):
@@ -494,15 +505,9 @@ class Rebuild:
             if owner is None or (is_here and not is_known):
                 self.ledger.add_outputs([row])
         self._claim_places(here)
-
-    def _add_archived(self, file: FileFacts) -> None:
-        """That a file lies in the store is known by its manifest: a folder may be anybody's, and leads to no
-        other object than the one which its content has there.
-        """
-        if file.stored and self.store and file.sha256 is not None:
-            key = Filed(file.path, file.sha256, file.bytes).key
-            if file.stored == str(ObjectAddress.parse(self.store).child(key)):
-                self.ledger.add_archived(ArchivedRow(file.sha256, self.store, key, file.bytes, file.at))
+        for stored in self.recorded.archived:
+            if stored.store == self.store and stored.key == digest_key(stored.sha256, stored.key):
+                self.ledger.add_archived(stored)
 
     def _find(self, identity: str, file: FileFacts, *, is_shared: bool) -> list[OutputRow]:
         """The file under each path where it stands. `is_shared`: its path was another file's too."""

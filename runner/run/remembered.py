@@ -11,23 +11,28 @@ import contextlib
 import mmap
 import os
 import re
+import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from runner.errors import StateError
 from runner.http.verdicts import Verdict
+from runner.ledger.open import ledger_words
 from runner.ledger.read import LedgerReader
 from runner.ledger.states import TaskState
 from runner.ledger.succession import is_reusable
 from runner.project import Project
 from runner.record.folder import RunFolder, is_run_id
 from runner.record.manifest import read_tasks
+from runner.redact import printable
 
 _WRITTEN_WITHIN = 60.0
 """Seconds between an intent in the ledger and its event: more than a slow disk takes."""
+
+_MOST_NAMED = 3
 
 _INTENDED = b'"event":"task.intended"'
 _INTENT = re.compile(
@@ -50,6 +55,28 @@ class _Logged:
 
 
 def check_is_remembered(project: Project, reader: LedgerReader | None) -> None:
+    """Raises StateError where the log of a run tells of a submit that the ledger does not know, and where it
+    was recovered, and other machines still have to tell of theirs.
+
+    Without a ledger (`reader` is None) nothing is known.
+    """
+    check_knows_runs(project, reader)
+    if reader is not None and (hosts := reader.unrecovered()):
+        raise StateError(
+            f"{ledger_words(project)}: was recovered, and does not know yet what was submitted by"
+            f" {hosts_words(hosts)}; nothing was sent",
+            hint="there, run `callsheet recover`; for a machine that is gone: callsheet recover --gone"
+            f" {shlex.quote(printable(hosts[0]))}",
+        )
+
+
+def hosts_words(hosts: Sequence[str]) -> str:
+    """`ci-7, ci-8, ci-9 and 40 more`."""
+    named = [printable(host) for host in hosts[:_MOST_NAMED]]
+    return ", ".join(named) + (f" and {len(hosts) - len(named)} more" if len(hosts) > len(named) else "")
+
+
+def check_knows_runs(project: Project, reader: LedgerReader | None) -> None:
     """Raises StateError where the log of a run tells of a submit that the ledger does not know.
 
     Without a ledger (`reader` is None) none is known. Reads the end of each run's log: 5,000 of them take

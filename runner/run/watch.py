@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -233,9 +233,11 @@ class Watch:
         self._seen = None if is_terminal else said
         tools, paid = self.session.tools, self.paid
         at = tools.machine.wall()
-        is_same_input = repeats_input(self.session.lane.provider, paid.model, paid.request, generation)
+        provider = self.session.lane.provider
+        is_same_input = repeats_input(provider, paid.model, paid.request, generation)
+        told = generation if paid.tag in provider.own_tags else replace(generation, tag=None)
         tools.commits.note(
-            lambda ledger: ledger.observe(paid.attempt_id, generation, at, is_same_input=is_same_input)
+            lambda ledger: ledger.observe(paid.attempt_id, told, at, is_same_input=is_same_input)
         )
         name = "task.status" if generation.status is not None else "task.status_unknown"
         tools.observe(name, {**paid.words, "status": generation.raw_status})

@@ -56,8 +56,9 @@ ensure_environment() {
     echo "installing callsheet[$extra] into .venv (once, and again when pyproject.toml changes)" >&2
     local more=()
     [[ "$extra" == all ]] || more=(--requirement "$rivals")
+    # --no-compile: of 800 MB of packages a few are imported, and these are compiled then
     (cd -- "$checkout" &&
-        "$python" -m pip install -qq --disable-pip-version-check --editable ".[$extra]" ${more[@]+"${more[@]}"})
+        "$python" -m pip install -qq --disable-pip-version-check --no-compile --editable ".[$extra]" ${more[@]+"${more[@]}"})
     # Written last: an installation that was cut short is done again.
     wanted >"$environment/.installed-$extra"
 }

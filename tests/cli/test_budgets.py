@@ -95,6 +95,28 @@ def test_the_cap_of_one_account_stops_no_other(studio: Studio) -> None:
     assert studio.server.accepted == 4
 
 
+@pytest.mark.fault(114)
+def test_a_task_without_a_price_is_above_a_budget_and_keeps_no_other_from_it(
+    studio: Studio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of three has none, and comes first: at its own account and at the other one the rest goes on."""
+    priced = "byteplus/dreamina-seedance-2-0"
+    models = f"{AT_ORCHID}, {{id: {priced}, at: orchid, name: o}}, {{id: {priced}-fast, at: acme, name: a}}"
+    studio.write("c", models, "1..2")
+    job = studio.root / "c.yaml"
+    sweep = "lint: {seed-sweep: off, seed-ignored: off}"
+    job.write_text(job.read_text().replace("price: {usd_per_task: 0.7}", sweep))
+    assert main(["run", "c.yaml"]) == ExitCode.REFUSED
+    said = capsys.readouterr()
+    assert "6 tasks: 2 new, 4 done; 4 submitted now" in said.out
+    assert "byteplus/seedance-1-0-pro-fast: budgets[0].day.max_usd is 5.00 for the project on 20" in said.err
+    assert "the price of the next task is not known; hint: add its price to callsheet.yaml" in said.err
+    assert "nothing more is submitted" not in said.err
+    assert studio.server.accepted == 4
+    assert main(["run", "c.yaml"]) == ExitCode.REFUSED
+    assert studio.server.accepted == 4
+
+
 def test_a_rehearsal_has_no_budgets_and_counts_in_none(studio: Studio) -> None:
     studio.settings("{day: {max_tasks: 0}}", acme="provider: mesh", orchid="provider: mesh")
     studio.write("a", AT_ACME, "1..2")

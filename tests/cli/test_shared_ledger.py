@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.shell_completion import ShellComplete
 
@@ -16,7 +19,7 @@ from runner.__main__ import main
 from runner.cli.main import callsheet
 from runner.errors import ExitCode, StateError
 from runner.sandbox import SandboxConfig, SandboxServer
-from tests.support.postgres import PASSWORD, Cluster
+from tests.support.postgres import PASSWORD, USER, Cluster
 
 PROJECT = """\
 version: 1
@@ -217,10 +220,53 @@ def test_each_verb_that_reads_finds_the_shared_ledger(team: Team) -> None:
     assert team.call(other, "spend", "--output-format", "json") == ExitCode.DONE
     assert json.loads(team.out)["total"]["settled"]["tasks"] == 2
     assert team.call(other, "doctor") == ExitCode.DONE, team.out
-    assert "the shared ledger (host 127.0.0.1, database postgres), 2 attempts" in " ".join(team.out.split())
+    told = " ".join(team.out.split())
+    assert re.search(
+        r"shared ledger \(host 127.0.0.1, database postgres\), PostgreSQL [\d.]+, 2 attempts", told
+    )
+    assert "lease" not in told
     completer = ShellComplete(callsheet, {}, "callsheet", "_CALLSHEET_COMPLETE")
     found = [item.value for item in completer.get_completions(["plan", "--only"], "")]
     assert len(found) == 2
+
+
+def test_doctor_says_who_drives_an_account(team: Team) -> None:
+    clone = team.clone("first")
+    assert team.call(clone, "doctor") == ExitCode.DONE, team.out
+    assert "none yet: nothing has been run" in " ".join(team.out.split())
+    assert team.call(clone, "run", "boat.yaml") == ExitCode.DONE, team.err
+    with closing(psycopg.connect(os.environ["TEAM_LEDGER"], autocommit=True)) as connection:
+        connection.execute("UPDATE leases SET is_free = 0, host = 'ci-7'")
+    assert team.call(clone, "doctor") == ExitCode.DONE, team.out
+    assert f"ok lease studio at {team.server.url}: driven by ci-7 (" in " ".join(team.out.split())
+
+
+def test_doctor_does_not_call_ok_what_run_refuses(team: Team, cluster: Cluster) -> None:
+    """A server that forgets, a user who only looks, an extra that is missing, a clone of an empty ledger."""
+    clone, url = team.clone("first"), os.environ["TEAM_LEDGER"]
+    new = team.clone("new")
+    for verb in (("run", "boat.yaml"), ("doctor",)):
+        assert team.call(new, *verb) == ExitCode.NO_PROJECT, (verb, team.out)
+    assert "is empty, and this is a new clone" in team.out
+    assert team.call(clone, "run", "boat.yaml") == ExitCode.DONE, team.err
+    schema = url.rpartition("%3D")[2]
+    forgets, looks = f"forgets_{schema}", f"looks_{schema}"
+    for role, rights in ((forgets, "SUPERUSER"), (looks, "")):
+        cluster.execute(f"CREATE ROLE {role} {rights} LOGIN PASSWORD '{PASSWORD}'")
+    cluster.execute(f"ALTER ROLE {forgets} SET synchronous_commit = off")
+    cluster.execute(f"GRANT USAGE ON SCHEMA {schema} TO {looks}")
+    cluster.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {looks}")
+    for role, told in ((forgets, "`synchronous_commit` off"), (looks, "lets this user read, and not write")):
+        team.monkeypatch.setenv("TEAM_LEDGER", url.replace(f"{USER}:", f"{role}:"))
+        for verb in (("run", "boat.yaml"), ("doctor",)):
+            assert team.call(clone, *verb) == ExitCode.CANNOT_WRITE, (verb, team.out, team.err)
+        assert told in " ".join(team.out.split())
+        assert role not in team.out
+    team.monkeypatch.setenv("TEAM_LEDGER", f"{url}&application_name=another")
+    team.monkeypatch.setattr("runner.ledger.open.importlib.util.find_spec", lambda _: None)
+    for verb in (("run", "boat.yaml"), ("doctor",)):
+        assert team.call(clone, *verb) == ExitCode.NO_PROJECT, (verb, team.out)
+    assert "pip install 'callsheet[postgres]'" in team.out
 
 
 def test_a_server_that_is_gone_is_told_by_every_verb(team: Team) -> None:

@@ -97,6 +97,17 @@ def test_a_lost_answer_is_looked_up_where_the_list_shows_prompts(tmp_path: Path,
     assert (gpu.accepted, len({*digests(root)})) == (len(SEEDS), len(SEEDS))
 
 
+@pytest.mark.fault(36)
+def test_a_list_that_lags_is_waited_for_although_it_forgets_within_a_day(
+    tmp_path: Path, gpu: SandboxServer
+) -> None:
+    root = project(tmp_path / "film", gpu)
+    gpu.faults.add(Fault(where=Where.SUBMIT, kind=Kind.CUT, accept=True, after=1))
+    gpu.faults.add(Fault(where=Where.LIST, kind=Kind.HIDDEN, times=5))
+    assert run(root) == 0
+    assert (gpu.accepted, len({*digests(root)})) == (len(SEEDS), len(SEEDS))
+
+
 @pytest.mark.fault(90)
 def test_a_lost_answer_is_held_where_no_list_shows_prompts(
     tmp_path: Path, gpu: SandboxServer, capsys: pytest.CaptureFixture[str]
@@ -111,6 +122,15 @@ def test_a_lost_answer_is_held_where_no_list_shows_prompts(
     assert "held" in told.out + told.err
     assert run(root) == 5
     assert gpu.accepted == len(SEEDS)
+
+
+def test_a_video_that_the_server_keeps_for_a_day_is_not_out_of_reach_within_the_hour(
+    tmp_path: Path, gpu: SandboxServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = project(tmp_path / "film", gpu)
+    gpu.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
+    assert run(root, "--deadline", "1s") == 75
+    assert "out of reach" not in capsys.readouterr().err
 
 
 @pytest.mark.fault(92)

@@ -10,8 +10,10 @@ from typing import Any
 import anyio
 import trio.testing
 
+from runner.job.model import RunPolicy
 from runner.lane.evidence import Unclear
 from runner.lane.scan import DAY, Scanner, kept
+from runner.providers import every
 from runner.providers.base import Generation, GenerationStatus, ListPage, ListQuery
 from runner.providers.provider import Listing, ListKind
 from tests.support.echoing_service import ECHOING
@@ -102,3 +104,11 @@ def test_a_list_that_reaches_back_less_far_says_nothing_of_older_doubts() -> Non
     assert kept(replace(ECHOING, listing=Listing())) == life - DAY
     assert kept(replace(ECHOING, listing=Listing(window=DAY))) == 0.9 * DAY
     assert kept(replace(ECHOING, listing=Listing(window=100 * DAY))) == life - DAY
+
+
+def test_a_list_of_a_short_memory_says_something_for_half_of_it() -> None:
+    """vLLM-Omni keeps its jobs for a day: less a day, no list of it would ever have said anything."""
+    assert kept(replace(ECHOING, record_life=DAY)) == DAY / 2
+    dialects = [dialect for each in every().values() for dialect in (each, *each.dialects.values())]
+    listed = [each for each in dialects if each.listing is not None]
+    assert min(kept(each) for each in listed) >= 10 * RunPolicy().settle_alone

@@ -19,8 +19,8 @@ from runner.ledger.read import LedgerReader
 from runner.ledger.shared import open_shared
 from runner.ledger.states import TaskState
 from tests.support.ledger_rows import RUN, intent, task
-from tests.support.message_proxy import Fault, Proxy, running
 from tests.support.postgres import Cluster
+from tests.support.postgres_proxy import Break, PostgresProxy, Strike, postgres_proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -28,13 +28,13 @@ _NO_CAPS = Caps()
 
 
 @pytest.fixture
-def proxy(cluster: Cluster) -> Iterator[Proxy]:
-    with running(cluster.port) as found:
+def proxy(cluster: Cluster) -> Iterator[PostgresProxy]:
+    with postgres_proxy(cluster.port) as found:
         yield found
 
 
 @pytest.fixture
-def commits(cluster: Cluster, proxy: Proxy) -> Iterator[Commits]:
+def commits(cluster: Cluster, proxy: PostgresProxy) -> Iterator[Commits]:
     ledger = Ledger(open_shared(Address.parse(cluster.make_schema(port=proxy.port))))
     yield Commits(ledger, WorkerThreads())
     ledger.close()
@@ -68,7 +68,7 @@ async def test_steps_share_a_transaction_off_the_event_loop_and_fail_alone(commi
 
 
 async def test_a_lost_connection_is_told_to_every_step_and_the_next_commit_has_a_new_one(
-    commits: Commits, proxy: Proxy
+    commits: Commits, proxy: PostgresProxy
 ) -> None:
     failed: list[int] = []
 
@@ -80,11 +80,12 @@ async def test_a_lost_connection_is_told_to_every_step_and_the_next_commit_has_a
 
     await commits.write(lambda ledger: ledger.begin_run(RUN))
     await commits.write(lambda ledger: ledger.intend(task(1), RUN.job_file, RUN.id, intent(1), _NO_CAPS, 1.0))
-    proxy.arm(Fault.BEFORE, 4)
+    strike = Strike(Break.BEFORE, 5)
+    proxy.add(strike)
     async with anyio.create_task_group() as group:
         for number in range(4):
             group.start_soon(note, number)
-    assert proxy.has_struck
+    assert strike.has_struck.is_set()
     for number in [*failed]:
         await note(number)
     kept = await commits.read(lambda reader: reader.claims([f"out/{number}.mp4" for number in range(4)]))

@@ -44,7 +44,11 @@ def answers(read: LedgerSearch) -> Iterator[object]:
     yield read.unarchived("s3://takes/film")
     yield sorted(read.every_request()), read.claims(["out/s1.mp4", "out/S1.mp4"]), read.paths_of("e" * 64)
     yield read.is_awaited_at("out/s1.mp4", identities[2]), read.published(identities)
-    yield read.open_tags(RUN.origin), read.echoes(RUN.origin, "key", 1000.0), read.counted_absences()
+    yield (
+        read.open_tags(RUN.origin),
+        read.echoes(RUN.origin, "key", 1000.0, range(1, 65_536)),
+        read.counted_absences(),
+    )
     yield read.claimed(RUN.origin, ["t-1", "ä"]), read.tag_holder(RUN.origin, 1)
     yield [read.doubt(one) for one in every], [read.history(one) for one in every]
     yield read.looked_for(None, None, 0.0, is_by_tag=False), read.looked_for(RUN.origin, "key", 1000.0)

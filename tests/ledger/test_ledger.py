@@ -298,7 +298,7 @@ def test_echoes_are_counted_once_the_service_has_decided_them(ledger: Ledger) ->
     first, second = accept(ledger, 1), accept(ledger, 2)
 
     def tags(since: float = 0.0) -> Echoes:
-        return ledger.read.echoes(RUN.origin, "key", since)["seedance-1-0-pro"][0]
+        return ledger.read.echoes(RUN.origin, "key", since, range(1, 65_536))["seedance-1-0-pro"][0]
 
     def observe(attempt: str, tag: int | None, status: GenerationStatus = GenerationStatus.RUNNING) -> None:
         with ledger.transaction():
@@ -544,7 +544,7 @@ def test_what_is_not_archived_is_the_newest_of_each_path(ledger: Ledger) -> None
         (lambda reader: reader.reserved_in("2026-11-27", Where()), "attempts_open"),
         (lambda reader: reader.accepted_since(RUN.origin, "key", Listing(), 1.0), "attempts_accepted"),
         (lambda reader: reader.newest_accepted(RUN.origin, "key", Listing(), "m", ""), "attempts_lane"),
-        (lambda reader: reader.echoes(RUN.origin, "key", 1.0), "attempts_lane"),
+        (lambda reader: reader.echoes(RUN.origin, "key", 1.0, range(1, 65_536)), "attempts_lane"),
         (lambda reader: reader.durations(Kind(RUN.origin, "m", "", ""), 5), "INTEGER PRIMARY KEY (rowid>?)"),
         (lambda reader: reader.unarchived("s3://a"), "COVERING INDEX outputs_sha256"),
     ],

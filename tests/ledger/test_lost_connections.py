@@ -16,18 +16,18 @@ from runner.ledger.rows import RunRow
 from runner.ledger.shared import open_shared
 from runner.ledger.states import TaskState
 from tests.support.ledger_rows import RUN, SENT, intent, task
-from tests.support.message_proxy import Fault, Proxy, running
 from tests.support.postgres import PASSWORD, Cluster
+from tests.support.postgres_proxy import Break, PostgresProxy, Strike, postgres_proxy
 
 
 @pytest.fixture
-def proxy(cluster: Cluster) -> Iterator[Proxy]:
-    with running(cluster.port) as found:
+def proxy(cluster: Cluster) -> Iterator[PostgresProxy]:
+    with postgres_proxy(cluster.port) as found:
         yield found
 
 
 @pytest.fixture
-def ledgers(cluster: Cluster, proxy: Proxy) -> Iterator[tuple[Ledger, Ledger]]:
+def ledgers(cluster: Cluster, proxy: PostgresProxy) -> Iterator[tuple[Ledger, Ledger]]:
     """One ledger through the proxy, and past it."""
     url = cluster.make_schema()
     direct = Ledger(open_shared(Address.parse(url)))
@@ -52,68 +52,68 @@ def is_saved(ledger: Ledger, number: int) -> bool:
 
 
 @pytest.mark.fault(120)
-@pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.WITHIN, Fault.AFTER])
+@pytest.mark.parametrize("fault", [Break.BEFORE, Break.WITHIN, Break.AFTER])
 def test_what_is_told_of_a_commit_is_what_the_ledger_has(
-    ledgers: tuple[Ledger, Ledger], proxy: Proxy, fault: Fault
+    ledgers: tuple[Ledger, Ledger], proxy: PostgresProxy, fault: Break
 ) -> None:
-    """At each message of a transaction; the next one goes over a new connection."""
+    """At each statement of a transaction; the next one goes over a new connection."""
     cut, direct = ledgers
     for number in itertools.count(1):
-        proxy.arm(fault, number - 1)
+        strike = armed(proxy, Strike(fault, number))
         told = is_saved(cut, number)
         found = direct.read.attempt(f"attempt-{number}")
         assert told is (found is not None), number
         assert found is None or found.state is TaskState.SUBMITTED
-        if not proxy.has_struck:
+        if not strike.has_struck.is_set():
             break
     assert number > 8
+    proxy.clear()
     assert is_saved(cut, number + 1)
 
 
 @pytest.mark.fault(121)
-def test_a_commit_that_arrives_late_is_waited_for(ledgers: tuple[Ledger, Ledger], proxy: Proxy) -> None:
+def test_a_commit_that_arrives_late_is_waited_for(
+    ledgers: tuple[Ledger, Ledger], proxy: PostgresProxy
+) -> None:
     """The connection is gone, and the server commits all the same a little later."""
     cut, direct = ledgers
-    proxy.arm(Fault.LATE, messages(cut, proxy) - 1)
+    strike = armed(proxy, Strike(Break.LATE, statements(cut, proxy), seconds=0.2))
     assert is_saved(cut, 2)
-    assert proxy.has_struck
+    assert strike.has_struck.is_set()
     assert direct.read.attempt("attempt-2") is not None
 
 
 @pytest.mark.fault(121)
 def test_a_commit_that_never_arrives_is_told_as_not_saved(
-    ledgers: tuple[Ledger, Ledger], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ledgers: tuple[Ledger, Ledger], proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server keeps the half transaction for as long as it lets one stand idle."""
     monkeypatch.setattr(postgres, "_SESSION", postgres._SESSION.replace(b"'5s'", b"'300ms'"))
     cut, direct = ledgers
     cut._db._drop()
     assert is_saved(cut, 3)
-    at = messages(cut, proxy) - 1
-    proxy.late = 30.0
-    proxy.arm(Fault.LATE, at)
+    strike = armed(proxy, Strike(Break.LATE, statements(cut, proxy), seconds=30.0))
     assert not is_saved(cut, 2)
-    assert proxy.has_struck
+    assert strike.has_struck.is_set()
     assert direct.read.attempt("attempt-2") is None
     assert is_saved(cut, 2)
 
 
 @pytest.mark.fault(121)
 def test_an_answer_that_never_comes_is_not_waited_for_without_end(
-    ledgers: tuple[Ledger, Ledger], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ledgers: tuple[Ledger, Ledger], proxy: PostgresProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut, direct = ledgers
-    at = messages(cut, proxy) - 1
+    strike = armed(proxy, Strike(Break.LOST, statements(cut, proxy)))
     monkeypatch.setattr(postgres, "ANSWER_SECONDS", 0.3)
-    proxy.arm(Fault.SWALLOWED, at)
     assert is_saved(cut, 2)
-    assert proxy.has_struck
+    assert strike.has_struck.is_set()
     assert direct.read.attempt("attempt-2") is not None
 
 
 @pytest.mark.fault(122)
 def test_a_commit_that_nobody_can_tell_of_is_said_again_without_harm(
-    ledgers: tuple[Ledger, Ledger], proxy: Proxy
+    ledgers: tuple[Ledger, Ledger], proxy: PostgresProxy
 ) -> None:
     """The server is gone with the answer: what was accepted is told once more when it is back."""
     cut, direct = ledgers
@@ -123,7 +123,7 @@ def test_a_commit_that_nobody_can_tell_of_is_said_again_without_harm(
     def lose_the_commit() -> None:
         with cut.transaction():
             cut.accept("attempt-3", "t-3", SENT, 1001.0)
-            proxy.arm(Fault.AFTER, 0, goes_down=True)
+            proxy.add(Strike(Break.AFTER, meanwhile=proxy.go_down))
 
     with pytest.raises(StateError, match="nobody can say whether it was saved") as caught:
         lose_the_commit()
@@ -145,24 +145,26 @@ def is_said_again(ledger: Ledger) -> None:
 
 @pytest.mark.fault(120)
 def test_a_question_is_asked_again_over_a_new_connection(
-    ledgers: tuple[Ledger, Ledger], proxy: Proxy
+    ledgers: tuple[Ledger, Ledger], proxy: PostgresProxy
 ) -> None:
     cut, _ = ledgers
-    for fault in (Fault.BEFORE, Fault.WITHIN, Fault.AFTER):
-        proxy.arm(fault, 0)
+    for fault in (Break.BEFORE, Break.WITHIN, Break.AFTER):
+        strike = armed(proxy, Strike(fault))
         assert cut.read.run(RUN.id) == RUN
-        assert proxy.has_struck
+        assert strike.has_struck.is_set()
 
 
 @pytest.mark.fault(120)
-def test_steps_behind_a_lost_connection_are_not_saved(ledgers: tuple[Ledger, Ledger], proxy: Proxy) -> None:
+def test_steps_behind_a_lost_connection_are_not_saved(
+    ledgers: tuple[Ledger, Ledger], proxy: PostgresProxy
+) -> None:
     """No step lands alone in a transaction of its own."""
     cut, direct = ledgers
     late = RunRow("run-2", *RUN_FIELDS)
 
     def commit() -> None:
         with cut.transaction():
-            proxy.arm(Fault.BEFORE, 0)
+            proxy.add(Strike(Break.BEFORE))
             with pytest.raises(StateError), cut.savepoint():
                 cut.begin_run(RunRow("run-1b", *RUN_FIELDS))
             with pytest.raises(StateError), cut.savepoint():
@@ -186,8 +188,13 @@ def test_a_server_that_is_gone_is_told_without_user_and_password(cluster: Cluste
     assert caught.value.__cause__ is None
 
 
-def messages(ledger: Ledger, proxy: Proxy, number: int = 1) -> int:
-    """How many messages such a transaction is; the last one is its COMMIT."""
-    proxy.arm(Fault.BEFORE, 1000)
-    assert is_saved(ledger, number)
-    return 1000 - proxy.at
+def armed(proxy: PostgresProxy, strike: Strike) -> Strike:
+    proxy.add(strike)
+    return strike
+
+
+def statements(ledger: Ledger, proxy: PostgresProxy) -> int:
+    """How many statements such a transaction is; the last one is its COMMIT."""
+    before = proxy.statements
+    assert is_saved(ledger, 1)
+    return proxy.statements - before

@@ -191,6 +191,16 @@ def test_a_variable_that_is_not_set_is_never_a_ledger_of_ones_own(
     assert not project.ledger_path.exists()
 
 
+def test_tables_of_a_state_that_was_never_released_are_told(project: Project) -> None:
+    """Its leases name no locks."""
+    with closing(open_ledger(project, Budgets())) as ledger:
+        with ledger.transaction():
+            ledger._db.execute("ALTER TABLE leases DROP COLUMN lock")
+        assert ledger.leases is not None
+        with pytest.raises(StateError, match=r"never released.*ledger copy --to local"):
+            ledger.leases.rows()
+
+
 @pytest.mark.parametrize("url", ["mysql://host/x", "postgresql://user:geheim@[/x", "host=x password=geheim"])
 def test_a_url_that_cannot_be_read_is_told_without_it(
     project: Project, monkeypatch: pytest.MonkeyPatch, url: str

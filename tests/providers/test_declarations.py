@@ -66,6 +66,13 @@ def test_a_tag_that_an_account_may_choose_goes_by_the_name_of_its_field(provider
 
 
 @EACH
+def test_a_tag_tells_in_which_of_the_fields_it_stood(provider: Provider) -> None:
+    """An account may choose another one while a submit is unclear."""
+    for one, other in combinations(filter(None, (provider.tag, *provider.tags.values())), 2):
+        assert one.tags.stop <= other.tags.start or other.tags.stop <= one.tags.start
+
+
+@EACH
 def test_its_models_are_known_with_what_replaces_them(provider: Provider) -> None:
     for family in provider.catalogue.families.values():
         for model, successor in family.successors.items():

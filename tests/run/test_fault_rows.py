@@ -127,13 +127,12 @@ async def test_a_look_that_succeeds_forgives_those_that_failed(tmp_path: Path, s
     """Two long series of failures with one success between them, together more than may fail in a row."""
     bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
     series = LOOK_FAILURES - 1
-    with SandboxServer(SandboxConfig(latency=(1.5, 1.5), scale=0.1)) as slow:
-        slow.faults.add(
-            *(Fault(where=Where.GET, kind=Kind.CUT, times=series, after=after) for after in (0, series + 1))
-        )
-        bench.url = slow.url
-        result = await bench.run(bench.write_job(job_text(seeds=1)))
-        assert slow.faults.struck == 2 * series
+    server.faults.add(
+        *(Fault(where=Where.GET, kind=Kind.CUT, times=series, after=after) for after in (0, series + 1)),
+        Fault(where=Where.GET, kind=Kind.REGRESS, times=1, after=series),
+    )
+    result = await bench.run(bench.write_job(job_text(seeds=1)))
+    assert server.faults.struck == 2 * series + 1
     assert (result.exit_code, result.counts) == (ExitCode.DONE, {TaskState.DONE: 1})
 
 
@@ -191,9 +190,11 @@ async def test_running_out_of_time_leaves_a_task_resumable(
     limit: str, deadline: float | None, tmp_path: Path, server: SandboxServer
 ) -> None:
     bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    server.faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
     first = await bench.run(bench.write_job(job_text(seeds=2, run=limit)), deadline=deadline)
     assert first.exit_code is ExitCode.TRY_AGAIN
     assert TaskState.FAILED not in first.counts
+    server.faults.clear()
     second = await bench.run(bench.write_job(job_text(seeds=2)))
     assert (second.exit_code, server.accepted) == (ExitCode.DONE, 2)
 

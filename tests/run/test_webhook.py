@@ -56,7 +56,7 @@ async def post(url: str, content: bytes = b"{}") -> httpx.Response:
 
 
 async def waits(hints: Hints, attempt: str, seconds: float) -> bool:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         return await hints.wait(attempt, seconds)
 
 

@@ -30,6 +30,8 @@ class Break(enum.StrEnum):
 
     BEFORE = "cut before a statement"
     """It never reaches the server; both sides are closed."""
+    WITHIN = "cut within a statement"
+    """The server gets half of it."""
     AFTER = "cut after a statement"
     """The server has carried it out; both sides are closed without its answer."""
     LATE = "cut with a statement on its way"
@@ -70,6 +72,8 @@ class PostgresProxy:
 
     def __init__(self, port: int) -> None:
         self.statements = 0
+        self.is_down = False
+        """Every new connection is closed at once."""
         self.struck: Counter[Break] = Counter()
         self._upstream = ("127.0.0.1", port)
         self._strikes: list[Strike] = []
@@ -91,6 +95,9 @@ class PostgresProxy:
         """What has not struck yet never will."""
         with self._lock:
             self._strikes.clear()
+
+    def go_down(self) -> None:
+        self.is_down = True
 
     def cut_all(self) -> int:
         """Closes every connection, wherever it stands; how many there were."""
@@ -130,6 +137,9 @@ class PostgresProxy:
                 self._players[-1].start()
 
     def _play(self, client: socket.socket) -> None:
+        if self.is_down:
+            client.close()
+            return
         # either side may break off at any moment: that is an end like another
         with client, contextlib.suppress(OSError), socket.create_connection(self._upstream) as server:
             connection = _Connection(self, client, server)
@@ -225,6 +235,8 @@ class _Connection:
         strike.meanwhile()
         strike.has_struck.set()
         match strike.kind:
+            case Break.WITHIN:
+                self._server.sendall(self._statement[: len(self._statement) // 2])
             case Break.AFTER:
                 self._server.sendall(self._statement)
                 self._answer()

@@ -55,8 +55,8 @@ _trust_env_option = click.option(
 @click.option(
     "--check",
     is_flag=True,
-    help="First list the store. What the ledger says is there and is not is forgotten, and archived again;"
-    " what is there alone is known from then on.",
+    help="First list the store: forget what the ledger says is there and is not, which is archived again, and"
+    " note what is there and nowhere else.",
 )
 @_trust_env_option
 @workers_option
@@ -91,7 +91,7 @@ def archive(
     route = find_route(os.environ, trust_env=trust_env or said.trust_env)
     store = ObjectStore.open(ObjectAddress.parse(said.store), route)
     with locked_ledger(project, wait=wait, tell=console.note) as ledger:
-        forgotten = _check(ledger, store, LocalFiles(project.base)) if check else []
+        forgotten, found = _check(project, ledger, store) if check else ([], 0)
         if workers is None:
             put, put_bytes, left, words = _archive(project, ledger, store, deadline)
         else:
@@ -105,6 +105,7 @@ def archive(
         "bytes": put_bytes,
         "left": [printable(row.path) for row in left],
         "forgotten": [row.key for row in forgotten],
+        "found": found,
         "removed_here": 0 if gone is None else gone.files,
         "error": printable(words) if left else None,
     }
@@ -112,6 +113,10 @@ def archive(
         return code
     for row in forgotten:
         console.note(f"{row.address}: is not there any more")
+    if found:
+        console.note(
+            f"{count(found, 'file')} lay there that the ledger did not know of, and that is not here"
+        )
     console.summary(f"{said.store}: archived {count(put, 'file')}, {size(put_bytes)}")
     if left:
         console.error(printable(words))
@@ -194,26 +199,29 @@ def _note(ledger: Ledger, put: Sequence[ArchivedRow], noted: int) -> int:
     return len(put)
 
 
-def _check(ledger: Ledger, store: ObjectStore, files: LocalFiles) -> list[ArchivedRow]:
-    """Forgets the rows of objects that are not there, or have another size, and notes those of files that
-    are nowhere else: an older ledger may not know of them.
+def _check(project: Project, ledger: Ledger, store: ObjectStore) -> tuple[list[ArchivedRow], int]:
+    """Forgets the rows of objects that are not there, or have another size, and makes those of files that are
+    not here and whose object is there with its size: how many. What is here is put anew, which proves it.
     """
-    name = str(store.address)
     try:
         sizes = dict(store.list("sha256"))
     except ObjectError as error:
         raise StateError(error.message, hint=error.hint) from error
+    name, now = str(store.address), time.time()
     wrong = [row for row in ledger.read.archived(name) if sizes.get(row.key) != row.bytes]
-    unknown = ledger.read.unarchived(name)
-    found = {filed(row).key: row for row in unknown if sizes.get(filed(row).key) == row.bytes}
-    for file in here(found.values(), files):
-        del found[filed(file).key]  # its content is compared when it is archived
     with ledger.transaction():
         for row in wrong:
             ledger.forget_archived(row)
-        for key, file in found.items():
-            ledger.add_archived(ArchivedRow(file.sha256, name, key, file.bytes, time.time()))
-    return wrong
+        unknown = ledger.read.unarchived(name)
+        is_here = {row.path for row in here(unknown, LocalFiles(project.base))}
+        lost = {
+            each.sha256: ArchivedRow(each.sha256, name, each.key, each.bytes, now)
+            for each in map(filed, unknown)
+            if each.path not in is_here and sizes.get(each.key) == each.bytes
+        }
+        for found in lost.values():
+            ledger.add_archived(found)
+    return wrong, len(lost)
 
 
 @click.command()

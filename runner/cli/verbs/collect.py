@@ -12,6 +12,7 @@ from runner.cli import console
 from runner.cli.attempt_keys import group_by_key
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
+from runner.cli.evicting import evict_old
 from runner.cli.fetching import collect_everything, redactor_of, refresh_manifest, services
 from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command
@@ -63,7 +64,8 @@ def collect(
 ) -> ExitCode:
     """Poll and download all that is in flight, whatever run it is from. Never submits.
 
-    Safe at any time, hourly and at boot. There is no --only here: result URLs die in 24 hours.
+    Safe at any time, hourly and at boot. There is no --only here: result URLs die in 24 hours. What
+    `store_keep` lets go is removed here at the end.
 
     --give-up ends one task that was accepted and never finishes. Nothing is asked of the service: it may
     bill the task, and its video is no longer fetched.
@@ -82,9 +84,9 @@ def collect(
             project, service, wait=wait, deadline=deadline, is_told=output_format == "text"
         )
         ends = [one.result.exit_code for one in collected]
-        ends += map(
-            _check_ledger, dict.fromkeys(each.places[0].project for each in services(project, service))
-        )
+        for each in dict.fromkeys(each.places[0].project for each in services(project, service)):
+            ends.append(_check_ledger(each))
+            evict_old(each, trust_env=service.trust_env)
         code = ExitCode.first(ends)
         document = {"exit_code": int(code), "services": [one.as_json() for one in collected]}
         ending.code, ending.lines = code, [json_text(document)]

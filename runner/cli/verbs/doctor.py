@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import click
@@ -34,8 +35,11 @@ from runner.job.load_project import load_project_file, readable_project_file
 from runner.job.project_file import NotifyOn
 from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
-from runner.ledger.open import has_ledger, is_shared, open_reader, shared_address
+from runner.ledger.leases import LeaseRow
+from runner.ledger.open import has_ledger, open_reader, shared_address
 from runner.ledger.states import TaskState
+from runner.objects.address import ObjectAddress
+from runner.objects.store import ObjectError, ObjectStore, is_in_plain_text, place_words
 from runner.plural import count
 from runner.project import PROJECT_FILE, Project, find_project
 from runner.providers import DEFAULT, connect, every
@@ -44,8 +48,13 @@ from runner.providers.place import Place
 from runner.record.folder import check_runs
 from runner.redact import json_text, printable
 from runner.run.dating import ClockDate
+from runner.run.lock import check_is_made
 from runner.run.ownership import check_is_own
 from runner.run.remembered import check_is_remembered
+from runner.times import duration_words
+
+if TYPE_CHECKING:
+    from runner.ledger.postgres import Address
 
 MOST_CLOCK_OFFSET = 60.0
 """Seconds. The Date header has whole ones; `run.date` and schedules go by our own clock."""
@@ -57,8 +66,11 @@ _LIBRARIES = ("anyio", "click", "httpcore", "httpx", "jinja2", "jsonschema", "py
 _EXTRAS = {
     "media": (("av", "pillow"), "no thumbnails, and videos are checked by their containers alone"),
     "server": (("starlette", "uvicorn"), "no --sandbox and no webhooks"),
+    "postgres": (("psycopg",), ""),
+    "objects": (("obstore",), ""),
+    "cluster": (("distributed",), ""),
 }
-"""The libraries of each, and what is missing without them."""
+"""The libraries of each, and what is missing without them; empty where only who asks for it needs them."""
 _COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
 
@@ -92,12 +104,15 @@ def _wrong(what: str, error: CallsheetError) -> Check:
 @output_format("json", "jsonl")
 @common_options
 def doctor(service: ServiceOptions, output_format: str) -> ExitCode:
-    """Check what a run needs: versions, project, disk, ledger, key, service and clock.
+    """Check what a run needs: versions, project, disk, ledger, store, key, service and clock.
 
     The service is asked one free question for each account of the project file, and for each other key that
     is set. One that tells balance and costs is asked for those too, and its costs are held against the
-    ledger. Nothing is changed. The output holds neither keys nor your home directory, so that it can be
-    pasted into a report. The exit code is the worst that `run` would have; warnings do not count.
+    ledger. Of a shared ledger it says where that is and who drives which account. `store` and `uploads` are
+    listed, and nothing is put there. Nothing is changed.
+
+    The output holds neither keys nor your home directory, so that it can be pasted into a report. The exit
+    code is the worst that `run` would have; warnings do not count.
 
     \b
     Examples:
@@ -157,6 +172,7 @@ def _checks(service: ServiceOptions) -> Iterator[Check]:
     yield from _route(project, service)
     yield from _disk(place.project)
     yield from _ledger(place.project)
+    yield from _stores(place.project, service)
     yield from _services(project, service)
 
 
@@ -172,7 +188,7 @@ def _extras() -> Iterator[Check]:
         found = [f"{name} {_version(name)}" for name in names if _version(name)]
         if len(found) == len(names):
             yield _ok(f"[{extra}]", ", ".join(found))
-        else:
+        elif lacking:
             yield _warning(f"[{extra}]", f"not installed: {lacking}", f"pip install 'callsheet[{extra}]'")
 
 
@@ -194,6 +210,8 @@ def _settings(project: Project) -> Iterator[Check]:
         words.append(count(len(said.budgets), "budget"))
     if said.prices:
         words.append(count(len(said.prices), "price"))
+    if said.inputs:
+        words.append(f"inputs from {' and '.join(said.inputs)}")
     if said.notify is not None:
         whom = said.notify.command[0] if said.notify.command else said.notify.url_env
         ends = ", ".join(end for end in NotifyOn if end in said.notify.on)
@@ -254,17 +272,24 @@ def _disk(project: Project) -> Iterator[Check]:
 
 
 def _ledger(project: Project) -> Iterator[Check]:
+    driven: list[LeaseRow] = []
     try:
+        check_is_made(project)
+        address = shared_address(project)
+        if address is not None and address.is_in_plain_text:
+            hint = "add ?sslmode=verify-full to the URL: prompts and the password may pass in plain text"
+            yield _warning("ledger", f"{address.words}: TLS is not asked for", hint)
+        where = "whole" if address is None else f"{address.words}, {_server(address)}"
         if not has_ledger(project):
             check_is_remembered(project, None)
-            yield _ok("ledger", "none yet: nothing has been run")
+            yield _ok("ledger", f"{'' if address is None else f'{where}, '}none yet: nothing has been run")
             return
         with contextlib.closing(open_reader(project)) as ledger:
             check_is_own(project, ledger)
-            verdict = "ok" if is_shared(project) else ledger.integrity()
+            verdict = "ok" if address is not None else ledger.integrity()
             counts = ledger.count_states()
+            driven = [row for row in ledger.leases() if not row.is_free]
             check_is_remembered(project, ledger)
-        address = shared_address(project)
     except CallsheetError as error:
         yield _wrong("ledger", error)
         return
@@ -276,16 +301,52 @@ def _ledger(project: Project) -> Iterator[Check]:
         return
     in_flight = sum(number for state, number in counts.items() if state.is_in_flight)
     unclear = sum(number for state, number in counts.items() if state.is_unclear)
-    where = "whole" if address is None else address.words
     told = f"{where}, {sum(counts.values())} attempts, {in_flight} in flight, {unclear} unclear"
-    if address is not None and address.is_in_plain_text:
-        hint = "add ?sslmode=verify-full to the URL: prompts and the password may pass in plain text"
-        yield _warning("ledger", f"{address.words}: TLS is not asked for", hint)
     if counts.get(TaskState.HELD):
         hint = "`callsheet reconcile` lists what waits for you"
         yield Check("wrong", "ledger", told, hint, ExitCode.PERSON_NEEDED)
     else:
         yield _ok("ledger", told)
+    for row in driven:
+        yield _ok("lease", row.words)
+
+
+def _server(address: Address) -> str:
+    """Raises StateError where `run` would be refused."""
+    # imported here: an optional extra
+    from runner.ledger.shared import look_at_server
+
+    return look_at_server(address)
+
+
+def _stores(project: Project, service: ServiceOptions) -> Iterator[Check]:
+    """`store` and `uploads`: whether this machine can list them. A rehearsal has neither."""
+    said = readable_project_file(project.root)
+    if project.is_rehearsal:
+        return
+    keep = "for ever" if said.store_keep is None else f"for {duration_words(said.store_keep)}"
+    for what, named, more, code in (
+        ("store", said.store, f"; what lies there stays here {keep}", ExitCode.TRY_AGAIN),
+        ("uploads", said.uploads, "", ExitCode.INPUT_MISSING),
+    ):
+        if not named:
+            continue
+        address, began = ObjectAddress.parse(named), time.monotonic()
+        where = place_words(address)
+        try:
+            route = find_route(os.environ, trust_env=does_trust_env(project, service))
+            next(ObjectStore.open(address, route).list(), None)
+        except ObjectError as error:
+            yield Check("wrong", what, f"{error.message}; asked {where}", error.hint, code)
+            continue
+        except CallsheetError as error:
+            yield _wrong(what, error)
+            continue
+        took = 1000 * (time.monotonic() - began)
+        yield _ok(what, f"{named}, {where}: can be listed, in {took:.0f} ms{more}")
+        if is_in_plain_text(address):
+            hint = "use an endpoint with https"
+            yield _warning(what, f"{where}: everybody on the way can read the files", hint)
 
 
 def _services(project: Project, service: ServiceOptions) -> Iterator[Check]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import shlex
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +21,14 @@ from runner.cli.options import ServiceOptions, output_format, service_options, w
 from runner.cli.place import here
 from runner.cli.recovering import Found, Recovery, Silence
 from runner.cli.task_list import counts_words
-from runner.errors import ExitCode
+from runner.errors import ExitCode, UsageError
 from runner.job.load_project import readable_project_file
 from runner.json_value import JsonValue
 from runner.lane.lease import LOOK
 from runner.lane.machine import Machine
 from runner.ledger.caps import Budgets
+from runner.ledger.copy import copy_to_file
+from runner.ledger.leases import host_name
 from runner.ledger.ledger import Ledger
 from runner.ledger.open import check_is_here, check_is_not_shared, ledger_words, shared_address
 from runner.ledger.states import IN_FLIGHT, TaskState
@@ -41,7 +46,7 @@ from runner.run.lost import (
     staging_path,
 )
 from runner.run.ownership import claim
-from runner.run.remembered import check_is_remembered
+from runner.run.remembered import check_is_remembered, check_knows_runs, hosts_words
 from runner.times import duration_words
 
 if TYPE_CHECKING:
@@ -51,6 +56,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Say what a new ledger would hold; change nothing.")
 @click.option("--no-lists", is_flag=True, help="Ask no service for its list: what that would tell is held.")
+@click.option(
+    "--gone",
+    multiple=True,
+    metavar="HOST",
+    help="Do not wait for this machine to recover a shared ledger too: its runs/ is gone (with * and ?).",
+)
 @click.option("--yes", is_flag=True, help="Put the new ledger in place without asking.")
 @service_options
 @wait_option
@@ -59,6 +70,7 @@ if TYPE_CHECKING:
 def recover(
     dry_run: bool,
     no_lists: bool,
+    gone: tuple[str, ...],
     yes: bool,
     service: ServiceOptions,
     wait: float,
@@ -68,19 +80,24 @@ def recover(
 
     Put the newest backup of the ledger back first, if there is one: what was paid for since is added to it.
     What was submitted and cannot be shown to have ended stays unclear or is held, so nothing is bought twice.
-    The old file is moved aside as ledger.db.lost-1, never deleted. Exit code 5: something needs a person.
+    The old file is moved aside as ledger.db.lost-1, never deleted. A shared ledger is recovered on each
+    machine that used it, for each has its own runs/; until then nothing is submitted. Exit code 5: something
+    needs a person.
 
     \b
     Examples:
       callsheet recover --dry-run
       callsheet recover
+      callsheet recover --gone 'gitlab-*'     hosted runners, which kept nothing
     """
     project = here(service)
-    asked = Asked(dry_run, no_lists, yes, is_told=output_format == "text")
+    asked = Asked(dry_run, no_lists, gone, yes, is_told=output_format == "text")
     with project_lock(project, wait=wait, tell=console.note):
         try:
             address = shared_address(project)
             if address is None:
+                if gone:
+                    raise UsageError("--gone is for a shared ledger", hint="callsheet recover")
                 found, aside = _recover_own(project, service, asked)
             else:
                 found, aside = _recover_shared(project, service, asked, address), None
@@ -97,6 +114,7 @@ class Asked:
 
     dry_run: bool
     no_lists: bool
+    gone: Sequence[str]
     yes: bool
     is_told: bool
 
@@ -109,6 +127,14 @@ class Asked:
         if not self.yes:
             console.agree("Put this ledger in place?", "the ledger stays as it is; nothing was changed")
         return True
+
+    def others(self, hosts: Iterable[str]) -> list[str]:
+        """Those of these machines that are neither this one nor gone."""
+        return sorted(
+            host
+            for host in hosts
+            if host != host_name() and not any(fnmatch.fnmatchcase(host, each) for each in self.gone)
+        )
 
 
 def _recover_own(project: Project, service: ServiceOptions, asked: Asked) -> tuple[Found, Path | None]:
@@ -131,7 +157,7 @@ def _recover_shared(project: Project, service: ServiceOptions, asked: Asked, add
     at work by the ledger as it was. It is tried on a copy first.
     """
     # imported here: an optional extra
-    from runner.ledger.shared import copy_to_file, is_moved, open_on_any_server, remember_home
+    from runner.ledger.shared import is_moved, open_on_any_server, remember_home
 
     recorded, machine = read_runs(project), Machine()
     engine = open_on_any_server(address)
@@ -146,6 +172,12 @@ def _recover_shared(project: Project, service: ServiceOptions, asked: Asked, add
         found = Found(Old(Remains.WHOLE), recorded, is_moved=is_moved(engine), notes=recorded.notes)
         recovery = Recovery(project, service, found, asked.no_lists, is_shared=True)
         recovery.check_projects()
+
+        def still_waited_for() -> list[str]:
+            known = shared.read.hosts() if is_moved(engine) else shared.read.unrecovered()
+            return asked.others(known)
+
+        found.waits_for = still_waited_for()
         drop_staging(project)
         copy_to_file(engine, staging_path(project), zone)
         with _staged(project) as copy:
@@ -159,9 +191,15 @@ def _recover_shared(project: Project, service: ServiceOptions, asked: Asked, add
             with shared.transaction():
                 silence.end()
                 shared.replace_lost({})
+                found.waits_for = still_waited_for()
+                shared.wait_for(found.waits_for)
                 remember_home(engine)
                 recovery.apply(shared)
-            check_is_remembered(project, shared.read)
+            check_knows_runs(project, shared.read)
+        elif found.is_nothing and not asked.dry_run and found.waits_for != shared.read.unrecovered():
+            with shared.transaction():
+                found.waits_for = still_waited_for()
+                shared.wait_for(found.waits_for)
     return found
 
 
@@ -213,6 +251,7 @@ def _document(found: Found, aside: Path | None) -> dict[str, JsonValue]:
             for each in found.strangers
         ],
         "notes": [printable(note) for note in found.notes],
+        "waits_for": [printable(host) for host in found.waits_for],
         "moved_to": None if aside is None else aside.name,
         "exit_code": int(found.exit_code),
     }
@@ -221,6 +260,15 @@ def _document(found: Found, aside: Path | None) -> dict[str, JsonValue]:
 def _tell_end(
     project: Project, service: ServiceOptions, found: Found, aside: Path | None, *, dry_run: bool
 ) -> None:
+    if found.waits_for:
+        console.note(
+            f"waits for {hosts_words(found.waits_for)}: run `callsheet recover` there before any run, or give"
+            f" --gone {shlex.quote(printable(found.waits_for[0]))}"
+        )
+    if found.is_moved:
+        console.note(
+            "a machine that was new since the backup is in no row: recover there too, before any run"
+        )
     if found.is_nothing:
         console.summary("nothing to recover: the ledger knows all that runs/ tells")
         return
@@ -237,3 +285,5 @@ def _tell_end(
         )
     if counts[TaskState.HELD]:
         console.next_step(command("reconcile", service=service), "asks what became of what is held")
+    if not project.is_rehearsal and readable_project_file(project.root).store:
+        console.next_step(command("archive", "--check"), "looks for files that only the store still knows")

@@ -538,7 +538,7 @@ def _finished(job: Ready, result: RunResult, ledger: Ledger) -> Outcome:
         spent=ledger.read.spend(prepared.run.id),
         cost=Cost.read(prepared, ledger.read, began, time.monotonic() - job.started),
         fetched=job.submits.done,
-        overdue=nearing_expiry(ledger.read, time.time()),
+        overdue=nearing_expiry(ledger.read, time.time(), prepared.plan.job.project_file.accounts),
         left_edits=prepared.left_edits if prepared.plan.job.run.on_edit is OnEdit.ASK else None,
         needed=still_needed(prepared.plan.tasks, ledger.read),
     )

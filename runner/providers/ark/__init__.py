@@ -20,7 +20,9 @@ from runner.providers.provider import Echo, Listing, Provider, ServiceLimits, Ta
 TAG: Final = TagField("execution_expires_after", default=172_800, count=65_536, most_open=60_000)
 """Seconds until a task expires that nobody rendered."""
 
-TEXT_TAG: Final = TagField("safety_identifier", default=0, count=2**48, most_open=2**20, prefix="cs-")
+TEXT_TAG: Final = TagField(
+    "safety_identifier", default=0, count=2**48, most_open=2**20, prefix="cs-", least=TAG.count
+)
 """Meant for a hash of an end user; whether another use has a side effect is not documented."""
 
 

@@ -365,7 +365,8 @@ def read_item(item: JsonValue) -> Generation:
         item.get("status_code"),
         item.get("json_output"),
     )
-    if not isinstance(status, int) or isinstance(status, bool):
+    if not isinstance(status, int) or not 200 <= status < 600:
+        # one that is still at work has ended neither way
         raise ProviderError(Trouble.UNAVAILABLE, "the row has no status")
     detail = output.get("detail") if isinstance(output, dict) else None
     first = detail[0] if isinstance(detail, list) and detail else None
@@ -398,7 +399,8 @@ def read_rates(row: dict[str, JsonValue]) -> Iterator[Rate]:
     """The price of an endpoint. Raises LeftOutError.
 
     There is none where the resolution decides over it, which the list does not tell: the price of the
-    smallest would weaken a cap. One that models.yaml does not have there is told.
+    smallest would weaken a cap. One that models.yaml does not have there is told. With a video among the
+    inputs its seconds are billed too, so a price by the second is for requests without one.
     """
     if row.get("currency", "USD") != "USD":
         raise LeftOutError(f"its currency is `{clean(row.get('currency'), 20)}`, not USD")
@@ -409,8 +411,10 @@ def read_rates(row: dict[str, JsonValue]) -> Iterator[Rate]:
     price = published_price(row.get("unit_price"), unit)
     family = FAL.catalogue.find(str(row.get("id")))
     known = {each.plain for each in family.prices.values()} if family is not None else set()
-    if len(known) < 2:
-        yield Rate(price)
+    if family is None or len(family.resolutions) < 2:
+        yield Rate(price, with_video=False if unit is PriceUnit.SECOND else None)
+    elif not known:
+        raise LeftOutError(f"it is {price.usd} a {unit_word}, and does not say at which resolution")
     elif unit is not PriceUnit.SECOND or price.usd not in known:
         told = ", ".join(map(str, sorted(known)))
         raise LeftOutError(f"it is {price.usd} a {unit_word}, where {told} a second are known, by resolution")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -60,6 +61,7 @@ _STATUSES: Final[Mapping[str, GenerationStatus]] = {
 }
 _MILLISECONDS = 100_000_000_000
 """A time from here on is not in seconds: they would be of the year 5138."""
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _MAY_TELL: Final = frozenset(range(400, 600)) - {401, 403, 407, 429}
 """Statuses that may be a failed job's own; the others tell of the key or of the pace."""
 
@@ -172,7 +174,7 @@ class VideosClient(Client):
         seconds = echo.get("seconds")
         if isinstance(seconds, float) and seconds.is_integer():
             seconds = int(seconds)
-        if isinstance(seconds, int | str) and not isinstance(seconds, bool) and str(seconds).isdecimal():
+        if isinstance(seconds, int | str) and _SECONDS.fullmatch(str(seconds)):
             echo["seconds"] = self.server.seconds(str(seconds))
         return {
             name: value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runner.http.outcomes import TASK_FAILS, UNCLEAR, AnswerRule
 
-_REFUSALS = (400, 404, 413, 415, 422)
+_REFUSALS = (400, 401, 402, 403, 404, 413, 415, 422, 429)
 
 SUBMITS = (
     # a failed job may be told under its failure's own status: then there is a job

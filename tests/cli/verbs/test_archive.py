@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from runner.__main__ import main
 from runner.errors import ExitCode
+from runner.objects.store import ObjectStore
 from runner.sandbox import SANDBOX_KEY, SandboxServer
 from tests.support.dask import DaskCluster
 from tests.support.s3 import S3, SECRET, StoreFault
@@ -48,7 +51,7 @@ class StoreBench:
     def configure(self, more: str = "") -> None:
         (self.root / "callsheet.yaml").write_text(
             f"version: 1\nstore: s3://{self.bucket}/pre\n{more}\n"
-            f'accounts:\n  here: {{provider: mesh, base_url: "{self.url}"}}\n',
+            f'accounts:\n  here: {{provider: mesh, base_url: "{self.url}", api_key_env: BOAT_KEY}}\n',
             encoding="utf-8",
         )
 
@@ -71,7 +74,7 @@ def store(
     capsys: pytest.CaptureFixture[str],
 ) -> StoreBench:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MESHAPI_API_KEY", SANDBOX_KEY)
+    monkeypatch.setenv("BOAT_KEY", SANDBOX_KEY)
     found = StoreBench(tmp_path, s3.bucket(), s3, server.url, capsys)
     assert found("init", ".") == 0
     found.configure()
@@ -236,6 +239,70 @@ def test_local_copies_go_after_store_keep_and_the_sheet_shows_how_to_get_them(st
     assert "0 files" in store.out
 
 
+def test_local_copies_go_after_a_collect_too(store: StoreBench) -> None:
+    run(store)
+    store.configure("store_keep: 0")
+    assert store("collect") == 0, store.err
+    assert store.videos == []
+    assert "removed here after store_keep" in store.err
+
+
+@pytest.mark.fault(154)
+def test_a_recovered_ledger_knows_what_only_the_store_has(store: StoreBench, server: SandboxServer) -> None:
+    """By the manifests; what none tells of, by a listing of the store."""
+    store.configure("store_keep: 0")
+    run(store)
+    ledger = store.root / ".callsheet" / "ledger.db"
+    for each in ledger.parent.glob("ledger.db*"):
+        each.unlink()
+    assert store("recover", "--yes") == 0, store.err
+    assert "callsheet archive --check" in store.err
+    store.s3.requests.clear()
+    run(store)
+    assert store("show", "s1") == 0
+    assert "(in the store, not here)" in store.out
+    assert (store.s3.requests, server.accepted) == ([], 2)
+    forget(ledger)
+    assert store("show", "s1") == 0
+    assert "(in the store, not here)" not in store.out
+    assert store("archive") == 0
+    assert store("archive", "--check", "--output-format", "json") == 0
+    assert (store.document()["found"], store.document()["archived"]) == (2, 0)
+    assert store("fetch", "s1") == 0
+    assert store.videos == ["s1.mp4"]
+
+
+@pytest.mark.fault(157)
+def test_a_manifest_leads_recover_to_no_other_bucket(store: StoreBench) -> None:
+    """Whatever is named there would be read with this machine's credentials."""
+    run(store)
+    (manifest,) = store.root.glob("runs/2*/manifest.json")
+    written = manifest.read_text(encoding="utf-8")
+    manifest.write_text(written.replace(f"s3://{store.bucket}/pre", f"s3://{store.bucket}/theirs"))
+    (store.root / ".callsheet" / "ledger.db").unlink()
+    shutil.rmtree(store.root / "out")
+    assert store("recover", "--yes") == 0, store.err
+    assert store("show", "s1") == 0
+    assert "in the store" not in store.out
+
+
+def test_what_lies_in_the_store_already_is_known_again_and_put_once(store: StoreBench) -> None:
+    run(store)
+    keys = store.s3.keys(store.bucket)
+    forget(store.root / ".callsheet" / "ledger.db")
+    for check in ([], ["--check"]):
+        assert store("archive", *check, "--output-format", "json") == 0
+        assert store.document()["archived"] == (0 if check else 2)
+    assert store.s3.keys(store.bucket) == keys
+    assert store("verify", "--store") == 0
+    assert "6 same" in store.out
+
+
+def forget(ledger: Path) -> None:
+    with contextlib.closing(sqlite3.connect(ledger, isolation_level=None)) as database:
+        database.execute("DELETE FROM archived")
+
+
 def test_local_copies_stay_without_store_keep_and_before_it(store: StoreBench) -> None:
     run(store)
     store.configure("store_keep: 7d")
@@ -265,7 +332,9 @@ def test_an_archive_that_fails_says_why_and_can_be_repeated(store: StoreBench) -
     assert store.err.count("refuses these credentials") >= 1
     assert store.videos == ["s1.mp4", "s2.mp4"]
     assert store("archive", "--output-format", "json") == ExitCode.TRY_AGAIN
-    assert sorted(store.document()["left"]) == ["out/s1.mp4", "out/s2.mp4"]  # type: ignore[call-overload]
+    left = store.document()["left"]
+    assert isinstance(left, list)
+    assert sorted(left) == ["out/s1.mp4", "out/s2.mp4"]
     store.s3.faults.clear()
     assert store("archive") == 0
     assert len(store.s3.keys(store.bucket)) == 2
@@ -306,3 +375,41 @@ def test_workers_without_a_bucket_leave_every_file_here(store: StoreBench) -> No
     assert store("archive", "--workers", "2") == ExitCode.TRY_AGAIN
     assert store.err.startswith("2 files are not archived yet, and stay here: ")
     assert store.videos == ["s1.mp4", "s2.mp4"]
+
+
+def test_doctor_lists_the_store_and_uploads_once(store: StoreBench) -> None:
+    store.configure(f"store_keep: 7d\nuploads: s3://{store.bucket}/up")
+    run(store)
+    store.s3.requests.clear()
+    assert store("doctor") == 0, store.out
+    told = " ".join(store.out.split())
+    assert f"ok store s3://{store.bucket}/pre, S3 at {store.s3.url}: can be listed, in " in told
+    assert "; what lies there stays here for 7 d" in told
+    assert f"ok uploads s3://{store.bucket}/up, S3 at {store.s3.url}: can be listed, in " in told
+    assert [request.method for request in store.s3.requests] == ["GET", "GET"]
+
+
+def test_doctor_says_what_is_wrong_with_the_store(store: StoreBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exit code that `run` has for it."""
+    store.configure("uploads: s3://nowhere-of-anybody/up")
+    assert store("doctor") == ExitCode.INPUT_MISSING
+    told = " ".join(store.out.split())
+    assert "wrong uploads s3://nowhere-of-anybody: there is no such bucket (NoSuchBucket)" in told
+    assert "hint: make it, or mend its name in callsheet.yaml" in told
+    store.configure()
+    store.s3.fail("GET", "list-type", StoreFault(status=403, code="AccessDenied"))
+    assert store("doctor") == ExitCode.TRY_AGAIN
+    assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in " ".join(store.out.split())
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    for verb in (("run", "jobs/boat.yaml", "--yes"), ("doctor",)):
+        assert store(*verb) == ExitCode.USAGE
+    assert "pip install 'callsheet[objects]'" in store.out
+
+
+def test_doctor_warns_of_a_store_in_plain_text(store: StoreBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And repeats no password of its address."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://studio:{SECRET}@192.0.2.1:9000")
+    monkeypatch.setattr(ObjectStore, "list", lambda _: iter(()))
+    assert store("doctor") == 0, store.out
+    told = " ".join(store.out.split())
+    assert "warning store S3 at http://192.0.2.1:9000: everybody on the way can read the files" in told

@@ -111,6 +111,18 @@ def test_no_project_exits_73_and_the_versions_are_told_still(
     assert "on Python" in verbs.out
 
 
+def test_a_new_clone_is_refused_as_run_refuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verbs: VerbBench
+) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    (clone / "callsheet.yaml").write_text("version: 1\n")
+    monkeypatch.chdir(clone)
+    monkeypatch.delenv("MESHAPI_BASE_URL")
+    assert verbs.call("doctor") == ExitCode.NO_PROJECT
+    assert "in a new clone: callsheet init" in " ".join(verbs.out.split())
+
+
 def test_a_corrupt_ledger_exits_74(verbs: VerbBench) -> None:
     verbs.call("run", "boat.yaml")
     ledger = verbs.root / "rehearsal/.callsheet/ledger.db"

@@ -137,10 +137,40 @@ def test_another_server_is_taken_once_nobody_can_be_at_work(
     assert shared.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
     assert "has begun another history" in shared.err
     fences = ask(url, "SELECT fence FROM leases")
-    assert shared.call("recover", "--yes") == ExitCode.DONE, shared.err
+    assert shared.call("recover", "--yes", "--gone", "ci-*") == ExitCode.DONE, shared.err
     assert [fence for (fence,) in ask(url, "SELECT fence FROM leases")] == [each + 1 for (each,) in fences]
     assert shared.call("run", "boat.yaml") == ExitCode.DONE, shared.err
     assert server.accepted == 2
+
+
+@pytest.mark.fault(155)
+def test_nothing_is_submitted_before_each_known_machine_has_recovered(
+    shared: VerbBench, url: str, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has its own runs/, and may know of submits that the server has lost."""
+    monkeypatch.setenv("CALLSHEET_HOST", "studio-2")
+    assert shared.call("run", "boat.yaml") == ExitCode.DONE, shared.err
+    ask(url, "UPDATE leases SET host = 'ci-7'")
+    moved(url)
+    monkeypatch.setenv("CALLSHEET_HOST", "studio-1")
+    assert shared.call("recover", "--yes") == ExitCode.PERSON_NEEDED, shared.err
+    assert "waits for ci-7, studio-2: run `callsheet recover` there before any run" in shared.err
+    assert "a machine that was new since the backup is in no row" in shared.err
+    shared.write(SHARED.replace("1..2", "1..3"))
+    for verb in (("run", "boat.yaml"), ("plan", "boat.yaml"), ("doctor",)):
+        assert shared.call(*verb) == ExitCode.CANNOT_WRITE
+        told = " ".join(f"{shared.out} {shared.err}".split())
+        assert "does not know yet what was submitted by ci-7, studio-2" in told
+        assert "callsheet recover --gone ci-7" in told
+    assert server.accepted == 2
+    monkeypatch.setenv("CALLSHEET_HOST", "studio-2")
+    assert shared.call("recover", "--dry-run") == ExitCode.PERSON_NEEDED
+    assert shared.call("recover") == ExitCode.PERSON_NEEDED, shared.err
+    assert "waits for ci-7:" in shared.err
+    assert "nothing to recover" in shared.out
+    assert shared.call("recover", "--gone", "ci-*") == ExitCode.DONE, shared.err
+    assert shared.call("run", "boat.yaml") == ExitCode.DONE, shared.err
+    assert server.accepted == 3
 
 
 @pytest.mark.fault(155)

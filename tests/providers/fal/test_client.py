@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.http.verdicts import ProviderError, Reaction, Trouble, Verdict
+from runner.plan.cost import estimate
 from runner.providers.base import Body, Generation, GenerationStatus, InputFile, ListQuery, RemoteTask
+from runner.providers.fal import FAL
 from runner.providers.fal.client import read_item, read_output
 from tests.support.fal_clients import fal_at
 from tests.support.provider_clients import NOW
@@ -372,6 +374,25 @@ async def test_a_price_that_the_resolution_decides_over_is_not_one() -> None:
     assert len(server.requests) == 1
 
 
+@pytest.mark.anyio
+async def test_a_price_by_the_second_is_none_of_several_resolutions_and_none_with_a_video() -> None:
+    """Of an endpoint whose prices are not known here: 1080p and the seconds of a video cost more."""
+    of_us, flat = "bytedance/seedance-2.0/us/reference-to-video", "fal-ai/kling/v2/reference-to-video"
+    rows = [{"endpoint_id": each, "unit_price": 0.3034, "unit": "second"} for each in (of_us, flat)]
+    with answering(answer(200, {"prices": rows})) as server:
+        async with fal_at(server.origin) as fal:
+            published = await fal.published_models()
+    rates = {model.id: model.rates for model in published.models}
+    assert rates[of_us] == ()
+    assert published.left_out == (
+        f"{of_us}: no price: it is 0.3034 a second, and does not say at which resolution",
+    )
+    with_video = {"model": flat, "prompt": "A kettle", "duration": "4", "video_urls": ["https://e.com/a.mp4"]}
+    without = {name: value for name, value in with_video.items() if name != "video_urls"}
+    told = [estimate(FAL, request, None, rates[flat]).micros for request in (with_video, without)]
+    assert told == [None, 1_213_600]
+
+
 @given(JSON, st.integers(100, 599))
 def test_any_result_is_read_or_empty(document: Any, status: int) -> None:
     read = read_output("r-1", MODEL, status, document)
@@ -383,3 +404,10 @@ def test_any_result_is_read_or_empty(document: Any, status: int) -> None:
 def test_any_row_is_read_or_refused(document: Any) -> None:
     with contextlib.suppress(ProviderError):
         assert read_item(document).id
+
+
+@pytest.mark.parametrize("status", [0, 102, 199, 600, True])
+def test_a_row_of_what_has_not_ended_is_no_end(status: int) -> None:
+    """A request that the queue does not show for a moment would have failed by it."""
+    with pytest.raises(ProviderError, match="no status"):
+        read_item({**ROW, "status_code": status, "ended_at": None})

@@ -109,7 +109,7 @@ async def test_what_may_have_begun_is_ambiguous_and_not_repeated(status: int) ->
 
 @pytest.mark.anyio
 @pytest.mark.fault(90)
-@pytest.mark.parametrize("status", [400, 404, 413, 415, 422, 500])
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 415, 422, 429, 500])
 async def test_a_refusal_that_names_a_job_is_ambiguous(status: int) -> None:
     verdict, reaction, row = await outcome_of(status, {**JOB, "status": "failed"})
     assert (verdict, reaction) == (Verdict.AMBIGUOUS, Reaction.RECONCILE)
@@ -357,3 +357,9 @@ def test_whatever_is_answered_is_read_or_refused(fields: dict[str, Any], error: 
         assert client._read(document, None).id == "video_1"
         with pytest.raises(ProviderError):
             client._read(error if not isinstance(error, dict) else None, None)
+
+
+def test_a_length_of_thousands_of_digits_is_none() -> None:
+    client = VideosClient(None, None, server=SERVERS["sglang"])  # type: ignore[arg-type]
+    assert client._read({**JOB, "status": "queued", "seconds": "1" * 5000}, None).id == "video_1"
+    assert client._read({**JOB, "status": "queued", "seconds": "4"}, None).echo["seconds"] == 4
