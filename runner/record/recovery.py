@@ -465,6 +465,9 @@ class _Reading:
     def _take_run(self, run: KnownRun, manifest: Manifest) -> None:
         told = manifest.run
         _check_unicode(manifest)
+        for session in told.sessions:
+            _seconds(session.started_at)
+            _seconds(session.ended_at or session.started_at)
         if told.id != run.id:
             raise ValueError("it is the manifest of another run")
         run.manifest = manifest
