@@ -161,7 +161,7 @@ async def test_a_submit_that_never_arrived_is_made_again(
     assert settled(bench)[0][0] == "absent"
 
 
-@pytest.mark.fault(175)
+@pytest.mark.fault(162)
 @pytest.mark.parametrize(("before", "after"), [(TEXT_TAG, TAG), (TAG, TEXT_TAG)])
 async def test_a_tag_that_moves_to_another_field_makes_no_unclear_submit_absent(
     bench: RunBench,
