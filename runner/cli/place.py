@@ -48,13 +48,19 @@ def leading_to(origins: str, project: Project, service: ServiceOptions) -> Servi
     """The options that lead to the services of a run's row; `service` where it does already."""
     accounts = accounts_here(project, service)
     real = Project(project.root, project.root)
-    known = {choose_places({name: each}, real, service)[name].origin for name, each in accounts.items()}
-    wanted = parted(origins)
+    places = [choose_places({name: each}, real, service)[name] for name, each in accounts.items()]
+    # a server of one's own is real, and what was rehearsed there is not
+    known = {place.origin for place in places if place.project == project}
+    # in a rehearsal each server of one's own has a name of its own
+    wanted = [
+        next((origin.removesuffix(f":{name}") for name in accounts if origin.endswith(f":{name}")), origin)
+        for origin in parted(origins)
+    ]
     if known.issuperset(wanted):
         return service
     if any(origin.partition(":")[0] == SANDBOX_ORIGIN for origin in wanted):
         return replace(service, sandbox=True, base_url=None)
-    others = [origin for origin in wanted if origin not in {each.origin for each in accounts.values()}]
+    others = [origin for origin in wanted if origin not in known]
     return replace(service, sandbox=False, base_url=next(iter(others), None))
 
 

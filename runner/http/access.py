@@ -47,9 +47,14 @@ class ApiKey:
         """64 hex digits that tell two keys apart and give neither away; `salt` is the project's."""
         return hashlib.sha256(salt + self.value.encode()).hexdigest()
 
+    @property
+    def is_maskable(self) -> bool:
+        """Whether it is long enough to be taken out of a text without harm to its words."""
+        return len(self.value) >= _SHORTEST_MASKED
+
     def hide_in(self, body: bytes) -> bytes:
         """`body` without the key: a service may quote it in an error message."""
-        return body.replace(self.value.encode(), b"***") if len(self.value) >= _SHORTEST_MASKED else body
+        return body.replace(self.value.encode(), b"***") if self.is_maskable else body
 
     def hide_in_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Header values without the key: a request id is kept with the attempt."""

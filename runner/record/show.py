@@ -98,10 +98,13 @@ class ShownRun:
 
 @dataclass(frozen=True, slots=True)
 class ShownAttempt:
-    """`evidence` is why its outcome is what it is, in words; `seconds` is how long it took."""
+    """`account` is who was asked to pay; `evidence` is why its outcome is what it is, in words; `seconds` is
+    how long it took.
+    """
 
     id: str
     run: str
+    account: str
     reason: Reason
     state: TaskState
     intended_at: str
@@ -293,6 +296,7 @@ def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:
     return ShownAttempt(
         id=attempt.id,
         run=attempt.run_id,
+        account=attempt.account,
         reason=attempt.reason,
         state=attempt.state,
         intended_at=iso_time(attempt.intended_at),
