@@ -187,7 +187,7 @@ def _card(task: ShownTask, by: str, project: Project) -> Iterator[str]:
     for number, attempt in enumerate(task.attempts, 1):
         accepted = f"accepted as {attempt.remote_id}" if attempt.remote_id else attempt.state
         request = f" (request {attempt.request_id})" if attempt.request_id else ""
-        payer = f", account {attempt.account}" if is_told or attempt.account != task.provider else ""
+        payer = f", account {attempt.account or task.provider}" if is_told or attempt.account else ""
         words = f"{number}. by {attempt.reason}{payer}, {attempt.intended_at}, {accepted}{request}"
         yield from _row("attempt" if number == 1 else "", words)
         yield from _row("", _outcome_words(attempt))
@@ -278,7 +278,7 @@ def _media_words(media: MediaFacts) -> str:
 
 def _lost_account(task: ShownTask, project: Project) -> str:
     """What has to be put back before any command reaches the task's account; empty where they do."""
-    name = task.attempts[-1].account if task.attempts else task.provider
+    name = (task.attempts[-1].account if task.attempts else "") or task.provider
     account = readable_project_file(project.root).accounts.get(name)
     if account is None:
         there = f"callsheet.yaml names no account `{name}` now"
