@@ -7,19 +7,18 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
 from runner.errors import NoProjectError, StateError, UsageError
-from runner.http.access import is_loopback, is_same_loopback, parse_origin
+from runner.http.access import is_loopback, parse_origin
 from runner.job.load_project import readable_project_file
 from runner.ledger.open import is_shared, open_reader
 from runner.plan.words import TaskWords
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, every
 from runner.providers.account import Account, replaced_origins
-from runner.providers.place import SANDBOX_ORIGIN, Place, parted
+from runner.providers.place import SANDBOX_ORIGIN, Place, as_known, parted
 from runner.providers.provider import Provider
 from runner.run.only import Named
 
@@ -164,27 +163,15 @@ def _named_origin(account: Account, service: ServiceOptions, job_base_url: str |
     return parse_origin(job_base_url, source="the job file's base_url") if job_base_url else ""
 
 
-def _is_same(origin: str, other: str) -> bool:
-    try:
-        return is_same_loopback(origin, other) and urlsplit(origin).path == urlsplit(other).path
-    except ValueError:  # `<origin>:<account>`
-        return False
-
-
 def does_trust_env(project: Project, service: ServiceOptions) -> bool:
     """Whether a person has asked for the proxy and the certificates of the environment."""
     return service.trust_env or readable_project_file(project.root).trust_env
 
 
 def _as_known(place: Place, known: Sequence[str] | None) -> str:
-    """The origin as this project's tasks spell it.
-
-    `localhost` and `127.0.0.1` are one server: what was made under one name is not made again under the
-    other.
-    """
+    """The origin as this project's tasks spell it."""
     rows = _origins(place.project) if known is None else known
-    same = [origin for row in rows for origin in parted(row) if _is_same(origin, place.origin)]
-    return place.origin if place.origin in same else next(iter(same), place.origin)
+    return as_known(place.origin, place.account, rows)
 
 
 def _origins(project: Project) -> Sequence[str]:

@@ -152,11 +152,15 @@ def is_loopback(origin: str) -> bool:
 _SAME_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def is_same_loopback(origin: str, other: str) -> bool:
-    """Whether two origins are spellings of one: this machine by its usual names, the same scheme and port."""
-    one, two = urlsplit(origin), urlsplit(other)
+def is_same_server(url: str, other: str) -> bool:
+    """Whether two base URLs, as `parse_base_url` gives them, lead to one server: they are equal, or differ
+    only by a usual name of this machine.
+    """
+    if url == other:
+        return True
+    one, two = urlsplit(url), urlsplit(other)
     hosts = {one.hostname, two.hostname}
-    return hosts <= _SAME_MACHINE and (one.scheme, one.port) == (two.scheme, two.port)
+    return hosts <= _SAME_MACHINE and (one.scheme, one.port, one.path) == (two.scheme, two.port, two.path)
 
 
 def _printable(text: str) -> str:
