@@ -53,6 +53,11 @@ class Project:
         return self.state_dir / "lock"
 
     @property
+    def driver_lock_path(self) -> Path:
+        """Held by whoever drives lanes of a shared ledger."""
+        return self.state_dir / "driver"
+
+    @property
     def inputs_dir(self) -> Path:
         return self.state_dir / "inputs"
 

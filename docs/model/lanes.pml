@@ -456,6 +456,11 @@ proctype Clock() {
 #else
 #define recovered held
 #endif
+#ifdef LOCK_OF_ANOTHER_FILE
+#define is_proved_ended 1
+#else
+#define is_proved_ended ended[holder]
+#endif
 #ifdef SIGN_OFF_OF_THE_LIVING
 #define is_watched 1
 #else
@@ -472,10 +477,11 @@ proctype World() {
         end(holder)
        }
     /* `callsheet lease sign-off`: the process has ended; or it only sleeps, and a person believes that it has ended, as
-       nothing is heard of it. */
+       nothing is heard of it. The next run in the same project needs no person: it has the lock that the process held
+       until its end (runner/ledger/driver_lock.py). */
     :: atomic {
         may_lock && holder != NOBODY && !is_free && !is_last && !is_done &&
-        (ended[holder] || (is_watched && !is_asleep_in_window)) ->
+        (is_proved_ended || (is_watched && !is_asleep_in_window)) ->
         printf("a person signs process %d off (ended: %d)\n", holder, ended[holder]);
 #ifdef SIGN_OFF_KEEPS_FENCE
         is_free = 1

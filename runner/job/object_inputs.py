@@ -24,7 +24,7 @@ from runner.providers.base import INPUT_SCHEME, KEY_SCHEME
 from runner.typed_json import read
 
 if TYPE_CHECKING:
-    from runner.objects.store import ObjectStore
+    from runner.objects.store import ObjectFacts, ObjectStore
 
 OBJECTS = "objects.json"
 """In the state directory: what is remembered of objects that were read."""
@@ -96,16 +96,12 @@ class ObjectInputs:
     def _digest_in(self, store: ObjectStore, address: ObjectAddress) -> str:
         facts = store.facts(address.key)
         known = self._remembered().get(str(address))
-        told = None if facts is None or not facts.etag else (facts.etag, facts.size)
-        if known is not None and told == (known.etag, known.size):
+        if facts is not None and known is not None and (facts.etag, facts.size) == (known.etag, known.size):
             return known.sha256
-        content, size = hashlib.sha256(), 0
-        for chunk in store.read(address.key):
-            content.update(chunk)
-            size += len(chunk)
-        if told is not None and told[1] == size:
-            self._remember(str(address), KnownObject(told[0], size, content.hexdigest()))
-        return content.hexdigest()
+        found = read_object(store, address.key, facts)
+        if found.etag:
+            self._remember(str(address), found)
+        return found.sha256
 
     def _remembered(self) -> dict[str, KnownObject]:
         if self._known is None:
@@ -113,13 +109,32 @@ class ObjectInputs:
         return self._known
 
     def _remember(self, address: str, found: KnownObject) -> None:
-        known = self._remembered()
-        known[address] = found
+        # what another process has remembered meanwhile stays
+        known = self._known = {**remembered(self.memory), address: found}
         # a checkout may have no state directory, and a full disk costs the next plan some time
         with contextlib.suppress(OSError, StateError):
             if self.memory.parent.is_dir():
                 with replace_file(self.memory) as file:
                     file.write(json.dumps({name: asdict(each) for name, each in known.items()}).encode())
+
+
+def read_object(store: ObjectStore, key: str, facts: ObjectFacts | None) -> KnownObject:
+    """What an object is by its bytes. Raises ObjectError, also where they are not those of `facts`."""
+    # imported here: it takes 40 ms, and few jobs name an object
+    from runner.objects.store import ObjectError, ObjectTrouble
+
+    etag, content, size = "" if facts is None else facts.etag, hashlib.sha256(), 0
+    for chunk in store.read(key, etag=etag):
+        content.update(chunk)
+        size += len(chunk)
+    if facts is not None and size != facts.size:
+        at = store.address.child(key)
+        raise ObjectError(
+            ObjectTrouble.CHANGED,
+            f"{at}: {size:,} of its {facts.size:,} bytes came",
+            hint="it changes just now, or the store cut it short: try again",
+        )
+    return KnownObject(etag, size, content.hexdigest())
 
 
 def remembered(memory: Path) -> Mapping[str, KnownObject]:

@@ -69,6 +69,11 @@ class Control:
         return self._is_submitting
 
     @property
+    def is_ending(self) -> bool:
+        """Whether all work of the job was told to end."""
+        return self.work.cancel_called
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Sentences for the person who reads the end of the run."""
         return tuple(self._reasons)

@@ -3,8 +3,8 @@
 A lane is one process's at a time, by three rules. Each write there begins with its fence, so that whoever
 was taken over can write nothing more. Each paid POST asks a guard as its last act before the first byte: the
 last renewal that was answered was sent less than GUARD seconds ago. And nobody takes a lane over before its
-counter has stood still for TAKEOVER seconds. All times are by this machine's own clock, which goes on while
-it sleeps.
+counter has stood still for TAKEOVER seconds, unless a lock proves that its driver has ended. All times are by
+this machine's own clock, which goes on while it sleeps.
 """
 
 from __future__ import annotations
@@ -187,6 +187,9 @@ class Leases:
         for row in rows:
             if row.is_free or row.key not in wanted:
                 continue
+            if row.lock in self._ended:
+                self._tell_once(row, f"{row.words}: it has ended, and is taken over at once", tell)
+                continue
             sight = self._look_at(row, now)
             if sight.is_alive:
                 if row.key in own and now - began < wait:
@@ -215,6 +218,11 @@ class Leases:
             tell(said)
 
     @property
+    def _ended(self) -> frozenset[str]:
+        """The locks of drivers that are proved to have ended."""
+        return frozenset() if self.ledger.driver_lock is None else self.ledger.driver_lock.ended
+
+    @property
     def _table(self) -> LeaseTable:
         assert self.ledger.leases is not None
         return self.ledger.leases
@@ -240,7 +248,8 @@ class Leases:
         at, sight = self.machine.wall(), self._seen.get(key.text)
         is_silent = sight is not None and self.machine.boottime() - sight.since >= TAKEOVER
         seen = sight.row.beat if sight is not None and is_silent else None
-        taken = self._table.take(key, account, Driver.this(at), seen)
+        lock = "" if self.ledger.driver_lock is None else self.ledger.driver_lock.own
+        taken = self._table.take(key, account, Driver.this(at, lock), seen, self._ended)
         if taken is None:
             return None
         self.ledger.recover_lane(key, taken, at)

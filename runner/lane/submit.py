@@ -60,6 +60,8 @@ GUARDED = 129
 
 OUR_DEFECT = Evidence(row=56, headers_begun=None, reason="callsheet failed while it read the answer")
 
+TOLD_TO_STOP = Evidence(row=161, headers_begun=False, reason="the run was told to stop before it was sent")
+
 CUT_BY_US = Evidence(row=7, headers_begun=None, reason="we stopped waiting for the answer")
 
 
@@ -205,6 +207,8 @@ class Submission:
             lane.tags.discard(-1 if self.tag is None else self.tag)
         logged = logged_intent(self.task, intent, reason_after(self.latest, self.reason), at)
         self._tell("task.intended", intent=Own(members(logged)))
+        if self.submitter.control.is_ending:  # the commit may have taken seconds
+            return await self._record(SubmitOutcome(Verdict.NOT_SENT, Reaction.NONE, TOLD_TO_STOP))
         try:
             try:
                 outcome = await lane.client.submit(made.body)

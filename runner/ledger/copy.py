@@ -20,16 +20,13 @@ from runner.ledger.columns import BATCH
 from runner.ledger.database import open_for_writing
 from runner.ledger.engine import Engine, Value, storable
 from runner.ledger.leases import rows_of
-from runner.ledger.open import MOVED
+from runner.ledger.open import ARRIVES, MOVED
 from runner.ledger.read import LedgerReader
 
 _MOVE = "move"
 """The key of `meta` that names a move in both ledgers."""
 
-_ARRIVES = "arrives"
-"""The key of the target's `meta` that names the move which it waits for."""
-
-_STAYS = frozenset({"schema", "system_identifier", "timeline", "tables", MOVED, _MOVE, _ARRIVES})
+_STAYS = frozenset({"schema", "system_identifier", "timeline", "tables", MOVED, _MOVE, ARRIVES})
 """Keys of `meta` that say something of one place."""
 
 _ATTEMPTS = (
@@ -87,7 +84,7 @@ def move(source: Engine, target: Engine, *, to: str) -> Moved:
             made = secrets.token_hex(16)
             # the target first: once the source is closed, no other target may take its rows
             with target.transaction():
-                _note(target, _ARRIVES, made)
+                _note(target, ARRIVES, made)
             _note(source, MOVED, to)
             _note(source, _MOVE, made)
     name = LedgerReader(source).meta(_MOVE)
@@ -98,7 +95,7 @@ def move(source: Engine, target: Engine, *, to: str) -> Moved:
         _check_may_arrive(source, target)
         _fill(source, target)
         _note(target, _MOVE, name)
-        target.execute("DELETE FROM meta WHERE key IN (?, ?)", (MOVED, _ARRIVES))
+        target.execute("DELETE FROM meta WHERE key IN (?, ?)", (MOVED, ARRIVES))
         for table in TABLES:
             if _digest(source, table) != _digest(target, table):
                 raise StateError(
@@ -136,7 +133,7 @@ def _check_is_idle(engine: Engine) -> None:
 
 
 def _check_is_awaited(source: Engine, target: Engine, name: str) -> None:
-    if LedgerReader(target).meta(_ARRIVES) != name:
+    if LedgerReader(target).meta(ARRIVES) != name:
         raise NoProjectError(
             f"the ledger was moved to {LedgerReader(source).meta(MOVED)}, and not here; nothing was copied",
             hint="use it there, or move it from there",

@@ -6,11 +6,12 @@ The statements are PostgreSQL's alone: a ledger of one machine has no leases.
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,13 +76,15 @@ class Driver:
     process: int
     command: str
     since: float
+    lock: str = ""
+    """What it holds until its end (DriverLock); empty where it has nothing that would prove it."""
 
     @classmethod
-    def this(cls, at: float) -> Driver:
+    def this(cls, at: float, lock: str = "") -> Driver:
         """This process; `at` is now."""
         program, *arguments = sys.argv or [""]
         shown = [Path(program).name, *(Redactor([]).foreign_text(word) for word in arguments)]
-        return cls(host_name(), os.getpid(), shlex.join(shown), at)
+        return cls(host_name(), os.getpid(), shlex.join(shown), at, lock)
 
     @property
     def is_this(self) -> bool:
@@ -118,6 +121,7 @@ class LeaseRow:
     process: int
     command: str
     since: float
+    lock: str
 
     @property
     def key(self) -> LaneKey:
@@ -130,7 +134,7 @@ class LeaseRow:
 
     @property
     def driver(self) -> Driver:
-        return Driver(self.host, self.process, self.command, self.since)
+        return Driver(self.host, self.process, self.command, self.since, self.lock)
 
     def as_json(self) -> dict[str, JsonValue]:
         """For programs; the key's hash is nobody's business."""
@@ -151,7 +155,9 @@ class LeaseRow:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A lease that is this process's now. `was_signed_off`: no earlier driver can still send anything."""
+    """A lease that is this process's now. `was_signed_off`: no earlier driver can still send anything, by its
+    own word or a person's, or as its lock proves.
+    """
 
     fence: int
     was_signed_off: bool
@@ -196,24 +202,40 @@ class LeaseTable:
         return next(iter(to_rows(LeaseRow, found)), None)
 
     def take(
-        self, key: LaneKey, account: str, driver: Driver, seen: tuple[int, int] | None = None
+        self,
+        key: LaneKey,
+        account: str,
+        driver: Driver,
+        seen: tuple[int, int] | None = None,
+        ended: Container[str] = (),
     ) -> Taken | None:
         """Makes a lane this process's, in the caller's transaction; None where another one drives it.
 
         `seen` is the fence and the counter that have stood still for the whole wait: only a lease that still
-        has them is taken over.
+        has them is taken over. Locks that are known to be let go are `ended`: whose lease names one of them
+        counts as signed off.
         """
         self.engine.execute(
-            f"INSERT INTO leases ({columns(LeaseRow)}) VALUES (?, ?, 0, 0, 1, ?, ?, ?, ?, '', 0, '', 0)"
+            f"INSERT INTO leases ({columns(LeaseRow)}) VALUES (?, ?, ?, 0, 1, ?, ?, ?, ?, '', 0, '', 0, '')"
             " ON CONFLICT (lane) DO NOTHING",
-            (key.text, self.ledger_id, account, key.provider, key.origin, key.key_hash),
+            # of a row that a person has deleted some driver may still have the fence
+            (
+                key.text,
+                self.ledger_id,
+                secrets.randbelow(1 << 40),
+                account,
+                key.provider,
+                key.origin,
+                key.key_hash,
+            ),
         )
-        fence, counter, is_free = self._locked(key)
-        if not is_free and (fence, counter) != seen:
+        fence, counter, is_free, lock = self._locked(key)
+        is_over = bool(is_free) or lock in ended
+        if not is_over and (fence, counter) != seen:
             return None
         self.engine.execute(
             "UPDATE leases SET fence = ?, counter = 0, is_free = 0, ledger_id = ?, account = ?, host = ?,"
-            " process = ?, command = ?, since = ? WHERE lane = ?",
+            " process = ?, command = ?, since = ?, lock = ? WHERE lane = ?",
             (
                 fence + 1,
                 self.ledger_id,
@@ -222,10 +244,11 @@ class LeaseTable:
                 driver.process,
                 driver.command,
                 driver.since,
+                driver.lock,
                 key.text,
             ),
         )
-        return Taken(fence + 1, bool(is_free))
+        return Taken(fence + 1, is_over)
 
     def is_held(self, key: LaneKey, fence: int) -> bool:
         """The first statement of each write in a lane: nobody takes it over before the transaction's end."""
@@ -258,15 +281,15 @@ class LeaseTable:
         """A person's word that the driver has ended, in the caller's transaction; False where it has given a
         sign of life since `row`. The fence rises, so that it can neither write nor renew if it wakes.
         """
-        fence, counter, is_free = self._locked(row.key)
+        fence, counter, is_free, _ = self._locked(row.key)
         if is_free or (fence, counter) != row.beat:
             return False
         self.engine.execute("UPDATE leases SET fence = fence + 1, is_free = 1 WHERE lane = ?", (row.lane,))
         return True
 
-    def _locked(self, key: LaneKey) -> tuple[int, int, int]:
-        """Fence, counter and whether it is free, once no write of the driver is under way."""
+    def _locked(self, key: LaneKey) -> tuple[int, int, int, str]:
+        """Fence, counter, whether it is free, and the driver's lock, once no write of it is under way."""
         row = self.engine.execute(
-            "SELECT fence, counter, is_free FROM leases WHERE lane = ? FOR UPDATE", (key.text,)
+            "SELECT fence, counter, is_free, lock FROM leases WHERE lane = ? FOR UPDATE", (key.text,)
         ).fetchone()
-        return int(row[0]), int(row[1]), int(row[2])
+        return int(row[0]), int(row[1]), int(row[2]), str(row[3])

@@ -18,6 +18,7 @@ from runner.http.verdicts import Evidence, Verdict
 from runner.json_value import JsonValue
 from runner.ledger.caps import Budgets, Caps, Overshoot, span_of
 from runner.ledger.database import open_for_writing
+from runner.ledger.driver_lock import DriverLock
 from runner.ledger.engine import Engine
 from runner.ledger.leases import LaneKey, LeaseTable, SharedEngine, Taken
 from runner.ledger.open import check_is_here, check_is_not_shared, shared_address, write_shared_mark
@@ -73,6 +74,8 @@ class Ledger:
                     )
         self.leases = LeaseTable(engine, self.ledger_id) if isinstance(engine, SharedEngine) else None
         """Who drives which lane; None for a ledger of one machine, whose lock says it."""
+        self.driver_lock: DriverLock | None = None
+        """Let go with the ledger: nothing can be sent any more then."""
 
     @classmethod
     def open(cls, path: Path, budgets: Budgets = Budgets()) -> Ledger:  # noqa: B008  frozen
@@ -123,6 +126,8 @@ class Ledger:
 
     def close(self) -> None:
         self._db.close()
+        if self.driver_lock is not None:
+            self.driver_lock.close()
 
     @property
     def is_remote(self) -> bool:

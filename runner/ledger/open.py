@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import importlib.util
@@ -27,6 +28,9 @@ R = TypeVar("R", bound=LedgerReader)
 
 MOVED = "moved"
 """The key of `meta` that says where this ledger was moved to: nothing is read or written here any more."""
+
+ARRIVES = "arrives"
+"""The key of `meta` that names the move which this ledger waits for."""
 
 
 def has_ledger(project: Project) -> bool:
@@ -149,6 +153,12 @@ def check_is_here(project: Project, reader: LedgerReader) -> None:
     """Raises NoProjectError where the ledger was moved away from here, or is still to be moved here."""
     moved = reader.meta(MOVED)
     if moved is None:
+        if reader.meta(ARRIVES) is not None and reader.latest_run() is None:
+            to = "shared" if reader.is_shared else "local"
+            raise NoProjectError(
+                f"{ledger_words(project)}: a copy of a ledger to here was cut off; nothing was sent",
+                hint=f"on the machine where it began: callsheet ledger copy --to {to}",
+            )
         if reader.is_shared:
             _check_own_is_moved(project)
             _check_is_begun(project, reader)
@@ -166,14 +176,27 @@ def check_is_here(project: Project, reader: LedgerReader) -> None:
 
 
 def check_is_not_shared(project: Project) -> None:
-    """Raises NoProjectError where the project has no file of its own, and has used a shared ledger here."""
-    if project.shared_mark.exists() and not project.ledger_path.exists():
+    """Raises NoProjectError where the project has no ledger with runs of its own, and has used a shared one
+    here.
+    """
+    if project.shared_mark.exists() and not _has_own_runs(project):
         raise NoProjectError(
             f"{project.root}: has used a shared ledger, and {PROJECT_FILE} names none any more; nothing was"
             " sent",
             hint=f"put `ledger: {{url_env: NAME}}` back into {PROJECT_FILE}, or move the ledger here first:"
             " callsheet ledger copy --to local",
         )
+
+
+def _has_own_runs(project: Project) -> bool:
+    """A `ledger copy` that came no further leaves a file without any; a damaged one tells of none."""
+    if not project.ledger_path.exists():
+        return False
+    try:
+        with contextlib.closing(LedgerReader(open_for_reading(project.ledger_path))) as own:
+            return own.latest_run() is not None
+    except StateError:
+        return False
 
 
 def write_shared_mark(project: Project) -> None:

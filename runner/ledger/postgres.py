@@ -52,8 +52,9 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('s
     pg_is_in_recovery() AS standby
 """
 _HOME = b"""
-SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8), 'meta'::regclass::oid::text
-FROM pg_control_system()
+SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8),
+    pg_database.oid || '.' || 'meta'::regclass::oid
+FROM pg_control_system(), pg_database WHERE datname = current_database()
 """
 _MAY_WRITE = b"""
 SELECT has_table_privilege(oid, 'INSERT') FROM pg_class
@@ -68,6 +69,7 @@ _MAKING = (
 )
 
 
+_LONG = b"SET LOCAL idle_in_transaction_session_timeout = '1h'; SET LOCAL statement_timeout = 0; "
 _BRIEF = b"SET LOCAL statement_timeout = '4s'; SET LOCAL lock_timeout = '4s'"
 
 
@@ -146,7 +148,9 @@ class Home:
     system: str
     timeline: str
     tables: str
-    """The number of a table: a dump that is restored on the same server makes another one."""
+    """The numbers of the database and of a table: a dump that is restored on the same server makes another
+    table, and a copy by `CREATE DATABASE ... TEMPLATE` another database.
+    """
 
 
 class PostgresEngine:
@@ -165,6 +169,8 @@ class PostgresEngine:
         self._has_step = False
         self.writes_where_moved = False
         """For the ledger's way back."""
+        self.takes_its_time = False
+        """For a move and a recovery, between whose statements files are read: nobody else is at work then."""
         self._connection: _Connection | None = None
         self._check: Callable[[PostgresEngine], None] | None = None
 
@@ -360,8 +366,10 @@ class PostgresEngine:
             f" AND {'true' if self.writes_where_moved else is_live}"
         ).encode()
 
+        first = _BEGIN + (_LONG if self.takes_its_time else b"") + _LOCK + b"; "
+
         def begin(connection: _Connection) -> int:
-            cursor = connection.execute(_BEGIN + _LOCK + b"; " + note)
+            cursor = connection.execute(first + note)
             while cursor.nextset():
                 pass
             return cursor.rowcount
@@ -533,6 +541,7 @@ _REASONS: Mapping[str, str] = {
     "57P": "the server was shut down",
     "25P03": f"this machine stood still within a transaction for {IDLE_SECONDS} seconds; nothing was saved",
     "55P03": f"another machine held the ledger for {LOCK_SECONDS} seconds",
+    "42703": "its tables are those of a callsheet that was never released",
     "57014": f"the server took more than {STATEMENT_SECONDS} seconds",
     "25006": "the server takes no writes",
 }
@@ -540,6 +549,8 @@ _REASONS: Mapping[str, str] = {
 
 _HINTS: Mapping[str, str] = {
     "53100": "free some space on the server, then run again",
+    "42703": "with that one: callsheet ledger copy --to local; with this one, to an empty database: callsheet"
+    " ledger copy --to shared",
     "42501": "give this user the rights that docs/how-to/shared-ledger.md names",
 }
 

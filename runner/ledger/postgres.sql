@@ -23,7 +23,8 @@ CREATE TABLE leases (                -- who drives a lane; a heartbeat raises `c
     host text COLLATE "C" NOT NULL,
     process bigint NOT NULL,
     command text COLLATE "C" NOT NULL,
-    since double precision NOT NULL  -- Unix seconds, by the driver's clock
+    since double precision NOT NULL, -- Unix seconds, by the driver's clock
+    lock text COLLATE "C" NOT NULL   -- which its driver holds until its end; empty where that would prove nothing
 );
 
 CREATE TABLE runs (

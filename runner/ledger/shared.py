@@ -34,8 +34,13 @@ def open_on_any_server(address: Address) -> PostgresEngine:
 
     Raises StateError.
     """
+
+    def check(engine: PostgresEngine) -> None:
+        _prepare(engine)
+        _check_version(engine)
+
     engine = PostgresEngine(address, is_writer=True)
-    engine.connect(_prepare)
+    engine.connect(check)
     return engine
 
 
@@ -58,16 +63,20 @@ def _open(address: Address, *, is_writer: bool, seconds: int | None = None) -> P
     def check(engine: PostgresEngine) -> None:
         if is_writer:
             _prepare(engine)
-        version = _version(engine)
-        if version is None:
-            return
-        if version != SCHEMA_VERSION:
-            raise unknown_version(address.words, version, SCHEMA_VERSION)
-        check_home(engine)
+        if _check_version(engine):
+            check_home(engine)
 
     engine = PostgresEngine(address, is_writer=is_writer, seconds=seconds or CONNECT_SECONDS)
     engine.connect(check)
     return engine
+
+
+def _check_version(engine: PostgresEngine) -> bool:
+    """Whether there are tables. Raises StateError where they are of another callsheet."""
+    version = _version(engine)
+    if version not in (None, SCHEMA_VERSION):
+        raise unknown_version(engine.address.words, version or "", SCHEMA_VERSION)
+    return version is not None
 
 
 def _prepare(engine: PostgresEngine) -> None:

@@ -185,10 +185,13 @@ class ObjectStore:
             raise
         return ObjectFacts(found["size"], found["e_tag"] or "")
 
-    def read(self, key: str) -> Iterator[bytes]:
-        """The content, piece by piece."""
+    def read(self, key: str, *, etag: str = "") -> Iterator[bytes]:
+        """The content, piece by piece; raises `CHANGED` where it has another `etag` than that."""
         with self._told(key):
-            for chunk in self._bucket.get(key).stream(min_chunk_size=_CHUNK):
+            found = self._bucket.get(key)
+            if etag and found.meta["e_tag"] != etag:
+                raise ObjectError(ObjectTrouble.CHANGED, f"{self.address.child(key)}: changes just now")
+            for chunk in found.stream(min_chunk_size=_CHUNK):
                 yield bytes(chunk)
 
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from runner.errors import BusyError, JobError, NoProjectError, StateError
 from runner.job.load_project import load_project_file, readable_project_file
 from runner.ledger.caps import Budgets
+from runner.ledger.driver_lock import DriverLock
 from runner.ledger.ledger import Ledger, open_ledger
 from runner.ledger.open import has_ledger, is_shared, ledger_words, open_reader
 from runner.project import Project
@@ -86,6 +87,8 @@ def locked_ledger(
         ledger = open_ledger(project, budgets_of(project))
         try:
             claim(project, ledger)
+            if ledger.leases is not None:
+                ledger.driver_lock = DriverLock.take(project.driver_lock_path)
             yield ledger
         finally:
             ledger.close()

@@ -17,7 +17,7 @@ from click.shell_completion import ShellComplete
 
 from runner.__main__ import main
 from runner.cli.main import callsheet
-from runner.errors import ExitCode
+from runner.errors import ExitCode, StateError
 from runner.sandbox import SandboxConfig, SandboxServer
 from tests.support.postgres import PASSWORD, USER, Cluster
 
@@ -149,6 +149,52 @@ def test_a_clone_that_has_used_a_shared_ledger_begins_no_other_one(team: Team, c
     (second / "callsheet.yaml").write_text(local)
     assert team.call(second, "run", "boat.yaml") == ExitCode.DONE, team.err
     assert team.server.accepted == 2
+
+
+@pytest.mark.fault(126)
+def test_nothing_else_makes_up_for_a_lost_line_of_the_shared_ledger(team: Team) -> None:
+    """Neither the empty file that a refused copy leaves, nor what the runs of this machine alone tell."""
+    first, second = team.clone("first"), team.clone("second")
+    assert team.call(first, "run", "boat.yaml") == ExitCode.DONE, team.err
+    assert team.call(second, "run", "boat.yaml") == ExitCode.DONE, team.err
+    url = os.environ["TEAM_LEDGER"]
+    team.monkeypatch.setenv("TEAM_LEDGER", f"postgresql://callsheet:{PASSWORD}@127.0.0.1:1/team")
+    assert team.call(second, "ledger", "copy", "--to", "local") == ExitCode.CANNOT_WRITE
+    team.monkeypatch.setenv("TEAM_LEDGER", url)
+    shared = (second / "callsheet.yaml").read_text()
+    (second / "callsheet.yaml").write_text(shared.replace("ledger: {url_env: TEAM_LEDGER}\n", ""))
+    shutil.rmtree(second / "out")
+    for verb in (("run", "boat.yaml"), ("status",), ("collect",), ("recover", "--yes")):
+        assert team.call(second, *verb) == ExitCode.NO_PROJECT, (verb, team.err)
+        assert "has used a shared ledger, and callsheet.yaml names none any more" in team.err
+    (second / ".callsheet" / "ledger.db").write_bytes(b"damaged" * 1000)
+    assert team.call(second, "recover", "--yes") == ExitCode.NO_PROJECT
+    assert team.server.accepted == 2
+
+
+@pytest.mark.fault(125)
+def test_nobody_begins_on_a_ledger_to_which_a_copy_was_cut_off(team: Team) -> None:
+    """Its rows are still on their way: they say what was paid for."""
+    first = team.clone("first")
+    shared = (first / "callsheet.yaml").read_text()
+    (first / "callsheet.yaml").write_text(shared.replace("ledger: {url_env: TEAM_LEDGER}\n", ""))
+    assert team.call(first, "run", "boat.yaml") == ExitCode.DONE, team.err
+    (first / "callsheet.yaml").write_text(shared)
+    with team.monkeypatch.context() as patch:
+        patch.setattr("runner.ledger.copy._check_is_awaited", _cut_off)
+        assert team.call(first, "ledger", "copy", "--to", "shared") == ExitCode.CANNOT_WRITE
+    second = team.clone("second")
+    (second / ".callsheet").mkdir()
+    for verb in (("run", "boat.yaml"), ("status",), ("recover", "--yes"), ("collect",)):
+        assert team.call(second, *verb) == ExitCode.NO_PROJECT, (verb, team.err)
+        assert "a copy of a ledger to here was cut off; nothing was sent" in team.err
+    assert team.call(first, "ledger", "copy", "--to", "shared") == ExitCode.DONE, team.err
+    assert team.call(second, "run", "boat.yaml") == ExitCode.DONE, team.err
+    assert team.server.accepted == 2
+
+
+def _cut_off(*_: object) -> None:
+    raise StateError("cut off")
 
 
 def test_each_verb_that_reads_finds_the_shared_ledger(team: Team) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 from runner.errors import ExitCode, StateError
 from runner.lane.lease import GUARD, PATIENCE, TAKEOVER, Lease, Leases, sign_off_host
 from runner.ledger.caps import CapReachedError, Caps, Elsewhere
+from runner.ledger.driver_lock import DriverLock
 from runner.ledger.leases import LaneHeldError, LaneKey, LeaseRow, LeaseTable, host_name
 from runner.ledger.ledger import MadeElsewhereError
 from runner.ledger.states import TaskState
@@ -81,6 +83,69 @@ def test_a_silent_driver_is_taken_over_after_a_minute_and_its_intents_are_marked
         assert found.is_taken_over
 
 
+def hold(host: Host, own: str, *ended: str) -> None:
+    """A lock as the host's process would have it."""
+    host.ledger.driver_lock = DriverLock(own, frozenset(ended), os.open(os.devnull, os.O_RDONLY))
+
+
+@pytest.mark.fault(160)
+def test_a_driver_whose_lock_was_let_go_is_taken_over_at_once_and_its_intents_are_not_marked(
+    database: str,
+) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        hold(first, "its lock")
+        hold(second, "a later one", "an earlier one", "its lock")
+        first.take()
+        write(first)
+        began = second.clock
+        second.take()
+        assert second.clock == began, "nobody has to be waited for"
+        assert ["it has ended, and is taken over at once" in said for said in second.told] == [True]
+        found = second.ledger.read.attempt("attempt-1")
+        assert found is not None
+        assert found.state is TaskState.AMBIGUOUS
+        assert not found.is_taken_over, "nothing more comes of it"
+        with pytest.raises(LaneHeldError, match="lost to"), first.ledger.transaction():
+            first.lease().check(first.ledger)
+
+
+@pytest.mark.fault(160)
+@pytest.mark.parametrize("lock", ["", "another lock"])
+def test_a_driver_of_whom_no_lock_tells_is_waited_for_and_its_intents_are_marked(
+    database: str, lock: str
+) -> None:
+    with hosts(database, "a", "b") as (first, second):
+        if lock:
+            hold(first, lock)
+        hold(second, "a later one", "its lock")
+        first.take()
+        write(first)
+        began = second.clock
+        second.take()
+        assert second.clock - began >= TAKEOVER
+        found = second.ledger.read.attempt("attempt-1")
+        assert found is not None
+        assert found.is_taken_over
+
+
+@pytest.mark.fault(160)
+def test_who_took_the_lane_over_meanwhile_is_not_taken_for_the_one_that_ended(database: str) -> None:
+    with hosts(database, "a", "b", "c") as (first, second, third):
+        hold(first, "its lock")
+        hold(second, "a later one", "its lock")
+        first.take()
+        second.lease()
+        second.leases._find_earlier()
+        assert second.leases._may_decide(second.clock, 0.0, second.told.append)
+        third.take()
+        second.leases._take_all()
+        assert second.lease().refusal is not None
+        assert third.lease().is_fresh()
+        second.start()
+        with pytest.raises(LaneHeldError):
+            second.take(beside=third)
+
+
 @pytest.mark.fault(138)
 def test_what_a_driver_that_signed_off_has_left_is_not_marked(database: str) -> None:
     with hosts(database, "a", "b") as (first, second):
@@ -129,6 +194,21 @@ def test_a_holder_that_wakes_can_neither_post_nor_write_nor_renew(database: str)
         assert second.lease().is_fresh()
         second.beat()
         assert second.lease().held
+
+
+@pytest.mark.fault(132)
+def test_a_lease_whose_row_was_deleted_by_hand_is_no_longer_its_drivers(database: str) -> None:
+    """The row is made anew for whoever comes next: the two must not have one fence."""
+    with hosts(database, "a", "b") as (first, second):
+        first.take()
+        with first.ledger.transaction():
+            first.ledger._db.execute("DELETE FROM leases")
+        second.take()
+        with pytest.raises(LaneHeldError, match="lease was lost"):
+            write(first)
+        first.beat()
+        assert not first.lease().is_fresh()
+        write(second)
 
 
 @pytest.mark.fault(133)

@@ -162,7 +162,8 @@ def test_a_machine_that_still_has_it_open_writes_nothing_any_more(
 def test_it_waits_for_whoever_drives_an_account(own: SqliteEngine, shared: PostgresEngine) -> None:
     with shared.transaction():
         shared.execute(
-            "INSERT INTO leases VALUES ('l', 'i', 1, 1, 0, 'mesh', 'mesh', 'o', 'k', 'ci-7', 42, 'run', 1.0)"
+            "INSERT INTO leases VALUES ('l', 'i', 1, 1, 0, 'mesh', 'mesh', 'o', 'k', ?, 42, 'run', 1.0, '')",
+            ("ci-7",),
         )
     with pytest.raises(BusyError, match="ci-7"):
         move(own, shared, to="there")

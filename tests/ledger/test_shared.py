@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -113,6 +114,30 @@ def test_another_server_or_history_is_refused_until_a_person_says_so(
     open_shared(address).close()
 
 
+@pytest.mark.fault(123)
+def test_a_copy_of_the_database_on_the_same_server_is_another_one(cluster: Cluster) -> None:
+    """Made as a backup, and later given the name of the first one: its tables have the same numbers."""
+    names = [f"d{secrets.token_hex(6)}" for _ in range(2)]
+    cluster.execute(f"CREATE DATABASE {names[0]} ENCODING 'UTF8' TEMPLATE template0")
+    open_shared(Address.parse(cluster.url(names[0]))).close()
+    cluster.execute(f"CREATE DATABASE {names[1]} TEMPLATE {names[0]}")
+    cluster.execute(f"DROP DATABASE {names[0]}")
+    cluster.execute(f"ALTER DATABASE {names[1]} RENAME TO {names[0]}")
+    with pytest.raises(StateError, match="has other tables \\(a backup\\)"):
+        open_shared(Address.parse(cluster.url(names[0])))
+
+
+@pytest.mark.parametrize("version", ["9", "11", ""])
+def test_tables_of_another_version_are_left_alone(ledger_url: str, version: str) -> None:
+    """By `recover` too, which would write into them."""
+    address = Address.parse(ledger_url)
+    with closing(open_shared(address)) as engine, engine.transaction():
+        engine.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (version,))
+    for attempt in (open_shared, open_shared_for_reading, open_on_any_server):
+        with pytest.raises(StateError, match=f"has version {version or 'none'}, this callsheet knows"):
+            attempt(address)
+
+
 def test_a_user_who_may_only_read_reads(setting: tuple[Cluster, str]) -> None:
     cluster, url = setting
     with closing(open_shared(Address.parse(url))) as engine:
@@ -164,6 +189,16 @@ def test_a_variable_that_is_not_set_is_never_a_ledger_of_ones_own(
         with pytest.raises(NoProjectError, match="TEAM_LEDGER, which is not set; nothing was sent"):
             open_it(project)
     assert not project.ledger_path.exists()
+
+
+def test_tables_of_a_state_that_was_never_released_are_told(project: Project) -> None:
+    """Its leases name no locks."""
+    with closing(open_ledger(project, Budgets())) as ledger:
+        with ledger.transaction():
+            ledger._db.execute("ALTER TABLE leases DROP COLUMN lock")
+        assert ledger.leases is not None
+        with pytest.raises(StateError, match=r"never released.*ledger copy --to local"):
+            ledger.leases.rows()
 
 
 @pytest.mark.parametrize("url", ["mysql://host/x", "postgresql://user:geheim@[/x", "host=x password=geheim"])

@@ -23,7 +23,7 @@ from runner.providers.base import InputFile
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from tests.support.pictures import png
 from tests.support.run_bench import RunBench
-from tests.support.s3 import S3
+from tests.support.s3 import S3, Request, StoreFault
 
 JOB = """\
 version: 1
@@ -149,6 +149,52 @@ async def test_an_object_that_changed_since_it_was_planned_is_not_sent(ark: Real
     assert result.exit_code is ExitCode.TRY_AGAIN or result.exit_code is ExitCode.INPUT_MISSING
     assert "changed since the job was planned" in " ".join(result.reasons)
     assert not ark.has_seen("task.intended")
+
+
+@pytest.mark.anyio
+@pytest.mark.fault(147)
+async def test_a_plan_beside_the_run_does_not_hide_that_an_object_has_changed(ark: RealBench, s3: S3) -> None:
+    """It has read the new content, and the run was planned with the old one."""
+    bucket = s3.bucket()
+    s3.put(bucket, "refs/boat.png", png(320, 320))
+    project_file(ark, f"inputs: [s3://{bucket}/refs]")
+    job = job_of(ark, f"s3://{bucket}/refs/boat.png", "image_url", "first_frame")
+
+    def change(name: str, _fields: object) -> None:
+        if name == "run.started":
+            s3.put(bucket, "refs/boat.png", png(320, 640))
+            ark.plan(job)
+
+    ark.tell = change
+    result = await ark.run(job)
+    assert "changed since the job was planned" in " ".join(result.reasons)
+    assert not ark.has_seen("task.intended")
+
+
+@pytest.mark.fault(147)
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["cut short", "replaced"])
+def test_an_object_that_is_not_read_as_it_stands_has_no_identity(
+    ark: RealBench, s3: S3, is_replaced: bool
+) -> None:
+    """Its digest would be that of something which the service never gets."""
+    bucket, picture = s3.bucket(), png(320, 320)
+    s3.put(bucket, "refs/boat.png", picture)
+    project_file(ark, f"inputs: [s3://{bucket}/refs]")
+    job = job_of(ark, f"s3://{bucket}/refs/boat.png", "image_url", "first_frame")
+    if is_replaced:
+        s3.faults.append(lambda asked: replace_at_get(s3, bucket, asked))
+    else:
+        s3.fail("GET", "boat.png", StoreFault(body=picture[:100]))
+    with pytest.raises(JobError, match="changes just now"):
+        ark.plan(job)
+    s3.faults.clear()
+    ark.plan(job)
+
+
+def replace_at_get(s3: S3, bucket: str, asked: Request) -> None:
+    """Between the look at an object and its bytes another one takes its place."""
+    if asked.method == "GET":
+        s3.put(bucket, "refs/boat.png", png(320, 640))
 
 
 @pytest.mark.security(29)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -245,4 +246,33 @@ async def test_a_run_that_is_stopped_signs_off_and_another_machine_goes_on_at_on
     assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 3)
     assert two.clock == began
     assert two.told == []
+    assert server.accepted == 3
+
+
+@pytest.mark.fault(161)
+async def test_a_stop_while_an_intent_is_committed_lets_nothing_be_sent(
+    one: SharedBench, server: SandboxServer
+) -> None:
+    asked, stopped = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        asked.set()
+        stopped.wait(60)
+
+    one.tell = lambda name, _fields: stopped.set() if name == "run.stopping" else None
+    direct = one.database
+    port = urlsplit(direct).port
+    assert port is not None
+    with postgres_proxy(port) as proxy:
+        one.database = direct.replace(f":{port}/", f":{proxy.port}/")
+        proxy.add(Strike(Break.HELD, text="COMMIT", within="INTO attempts", meanwhile=wait))
+        file = one.write_job(job_text())
+        result = await one.run(file, until=asked.is_set)
+        assert result.exit_code is ExitCode.TRY_AGAIN
+        assert stopped.is_set()
+        assert server.accepted == 0
+        result = await one.run(file)
+    assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 3)
+    assert one.told == [], "the first one has signed off"
+    assert not one.has_seen("task.held")
     assert server.accepted == 3

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
 
 import anyio
 import pytest
 
 from runner.errors import ExitCode
 from runner.lane.control import Control
+from runner.ledger.engine import Value
+from runner.ledger.sqlite import SqliteEngine
+from runner.ledger.states import TaskState
 from runner.redact import Redactor
+from runner.sandbox import SandboxServer
+from tests.support.run_bench import RunBench, job_text
 
 pytestmark = pytest.mark.anyio
 
@@ -122,3 +129,29 @@ async def test_the_key_stands_in_no_sentence_about_a_defect() -> None:
     control = Control(Heard(), Redactor(["swordfish"]))
     control.defect("a", ValueError("the header was Bearer swordfish"))
     assert "swordfish" not in str(control.reasons)
+
+
+@pytest.mark.fault(161)
+async def test_a_stop_while_the_disk_takes_an_intent_lets_nothing_be_sent(
+    bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute, intended, asked, stopped = SqliteEngine.execute, [False], threading.Event(), threading.Event()
+
+    def slow(engine: SqliteEngine, statement: str, values: Sequence[Value] = ()) -> sqlite3.Cursor:
+        intended[0] = intended[0] or statement.startswith("INSERT INTO attempts")
+        if statement == "COMMIT" and intended[0]:
+            asked.set()
+            assert stopped.wait(60)
+        return execute(engine, statement, values)
+
+    bench.tell = lambda name, _fields: stopped.set() if name == "run.stopping" else None
+    monkeypatch.setattr(SqliteEngine, "execute", slow)
+    file = bench.write_job(job_text())
+    result = await bench.run(file, until=asked.is_set)
+    assert (result.exit_code, result.counts[TaskState.PLANNED]) == (ExitCode.TRY_AGAIN, 3)
+    assert server.accepted == 0
+    monkeypatch.undo()
+    result = await bench.run(file)
+    assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 3)
+    assert not bench.has_seen("task.held")
+    assert server.accepted == 3

@@ -255,7 +255,7 @@ def fetch(what: tuple[str, ...], trust_env: bool, wait: float, output_format: st
             path, why = shown_path(project.base / row.path), ""
             console.status(f"fetch: {path}")
             try:
-                bring(stores, address, filed(row), files)
+                _bring(stores, address, row, files)
                 # as old as it was: a file that seems to be written since is read again by each run
                 os.utime(project.base / row.path, (time.time(), row.created_at))
             except (ObjectError, StateError) as error:
@@ -275,7 +275,20 @@ def _route(trust_env: bool) -> Route:
     return find_route(os.environ, trust_env=trust_env)
 
 
-def _meant(ledger: LedgerReader, project: Project, what: Sequence[str]) -> Iterator[tuple[OutputRow, str]]:
+def _bring(stores: Stores, address: str | None, row: OutputRow, files: LocalFiles) -> None:
+    if address is None:
+        raise ObjectError(
+            ObjectTrouble.MISSING,
+            "is neither here nor in a store",
+            hint="`callsheet archive --check` looks for it there; `callsheet run` fetches it again while the"
+            " service has it",
+        )
+    bring(stores, address, filed(row), files)
+
+
+def _meant(
+    ledger: LedgerReader, project: Project, what: Sequence[str]
+) -> Iterator[tuple[OutputRow, str | None]]:
     """The files that are meant and not here, with the addresses of their copies. Raises UsageError for a word
     that means none.
     """
@@ -302,7 +315,4 @@ def _meant(ledger: LedgerReader, project: Project, what: Sequence[str]) -> Itera
     for row in chosen.values():
         if files.stat(project.base / row.path) is not None:
             continue  # here already, or somebody's own by now
-        if row.sha256 in stored:
-            yield row, stored[row.sha256].address
-        else:
-            console.error(f"{shown_path(project.base / row.path)}: is neither here nor in a store")
+        yield row, stored[row.sha256].address if row.sha256 in stored else None

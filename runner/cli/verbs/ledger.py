@@ -84,7 +84,7 @@ def _move(project: Project, to: _To) -> Moved:
 
     own = open_for_writing(project.ledger_path, readable_project_file(project.root).timezone)
     with closing(own), closing(open_shared(address)) as shared:
-        shared.writes_where_moved = True
+        shared.writes_where_moved = shared.takes_its_time = True
         source, target = (own, shared) if to is _To.SHARED else (shared, own)
         # each has its salt and its id before it is compared
         check_is_own(project, Ledger(source).read)

@@ -30,7 +30,7 @@ from runner.ledger.caps import Budgets
 from runner.ledger.copy import copy_to_file
 from runner.ledger.leases import host_name
 from runner.ledger.ledger import Ledger
-from runner.ledger.open import check_is_here, ledger_words, shared_address
+from runner.ledger.open import check_is_here, check_is_not_shared, ledger_words, shared_address
 from runner.ledger.states import IN_FLIGHT, TaskState
 from runner.plural import count
 from runner.project import Project
@@ -139,6 +139,7 @@ class Asked:
 
 def _recover_own(project: Project, service: ServiceOptions, asked: Asked) -> tuple[Found, Path | None]:
     """Of one machine: a new file takes the place of the old one, and gives where that is now."""
+    check_is_not_shared(project)
     recorded = read_runs(project)
     found = Found(copy_to_staging(project), recorded, notes=recorded.notes)
     recovery = Recovery(project, service, found, asked.no_lists)
@@ -160,6 +161,7 @@ def _recover_shared(project: Project, service: ServiceOptions, asked: Asked, add
 
     recorded, machine = read_runs(project), Machine()
     engine = open_on_any_server(address)
+    engine.takes_its_time = True
     zone = readable_project_file(project.root).timezone
     with contextlib.closing(Ledger(engine, Budgets(zone))) as shared:
         assert shared.leases is not None

@@ -84,6 +84,8 @@ def verify(
     counts: Counter[Finding] = Counter()
     files: Counter[Finding] = Counter()
     """The files with a path: they were here once."""
+    copies: Counter[Finding] = Counter()
+    """Those in the store."""
     rows: list[JsonValue] = []
     manifest = read_manifest(folder.manifest)
     if reads_store and lists_store:
@@ -92,7 +94,8 @@ def verify(
     for checked in _check_all(folder, manifest, workers, ask):
         console.status(f"verify: {count(counts.total() + 1, 'file')}")
         counts[checked.finding] += 1
-        files[checked.finding] += bool(checked.path)
+        if checked.path:
+            (copies if is_object(checked.path) else files)[checked.finding] += 1
         if output_format == "json":
             rows.append(_fields(checked))
         elif output_format == "jsonl":
@@ -120,9 +123,14 @@ def verify(
         if any(finding not in _WELL for finding, number in files.items() if number):
             job_file = shown_path(folder.project.root / manifest.run.job_file)
             why = "fetches what is missing again, free of charge, while the service has it"
-            if counts[Finding.CHANGED] or counts[Finding.BROKEN]:
+            if files[Finding.CHANGED] or files[Finding.BROKEN]:
                 why = f"after moving the changed files away: {why}"
             console.next_step(command("run", job_file, service=service), why)
+        if any(finding not in _WELL for finding in copies):
+            why = "forgets the copies that are gone, so that `callsheet run` fetches their files again"
+            if copies[Finding.CHANGED]:
+                why = f"after removing the changed objects: {why}"
+            console.next_step(command("archive", "--check"), why)
     return ExitCode.DONE if is_whole else ExitCode.TASK_FAILED
 
 

@@ -147,6 +147,8 @@ def test_verify_says_what_it_has_read_and_what_not(store: StoreBench) -> None:
     store.s3.put(store.bucket, first, b"?" * size)
     store.s3.delete(store.bucket, second)
     assert store("verify", "--store-list") == ExitCode.TASK_FAILED  # one is missing; the other one fits
+    assert "next: callsheet archive --check    forgets the copies that are gone" in store.err
+    assert "next: callsheet run" not in store.err
     assert store("verify", "--store", "--output-format", "json") == ExitCode.TASK_FAILED
     counts = store.document()["counts"]
     assert (counts["changed"], counts["missing"]) == (1, 1)  # type: ignore[index]
@@ -170,6 +172,56 @@ def test_a_check_forgets_what_is_not_there_and_archives_it_again(store: StoreBen
     assert store("archive", "--check") == 0
     assert "is not there any more" in store.err
     assert gone in store.s3.keys(store.bucket)
+
+
+@pytest.mark.fault(154)
+def test_what_lies_in_the_store_alone_is_known_again_after_a_recovery(store: StoreBench) -> None:
+    store.configure("store_keep: 0")
+    run(store)
+    forget_the_ledger(store)
+    assert store("recover", "--yes") == 0, store.err
+    assert store("plan", "jobs/boat.yaml") == 0
+    assert "2 tasks: 2 done" in store.out
+    assert store("fetch", "*") == 0
+    assert store.videos == ["s1.mp4", "s2.mp4"]
+
+
+def forget_the_ledger(store: StoreBench) -> None:
+    for file in (store.root / ".callsheet").glob("ledger.db*"):
+        file.unlink()
+
+
+@pytest.mark.security(29)
+@pytest.mark.parametrize("theirs", ["s3://private/pre/sha256/", "s3://{bucket}/private/sha256/"])
+def test_a_manifest_leads_to_nothing_else_in_the_store(theirs: str, store: StoreBench) -> None:
+    """A folder in runs/ may be a stranger's, and what it names would be read with the owner's credentials."""
+    store.configure("store_keep: 0")
+    run(store)
+    own = f"s3://{store.bucket}/pre/sha256/"
+    (manifest,) = store.root.glob("runs/2*/manifest.json")
+    text = manifest.read_text(encoding="utf-8")
+    assert own in text
+    manifest.write_text(text.replace(own, theirs.format(bucket=store.bucket)), encoding="utf-8")
+    forget_the_ledger(store)
+    assert store("recover", "--yes") == 0, store.err
+    requests = len(store.s3.requests)
+    assert store("fetch", "*") == ExitCode.TRY_AGAIN
+    assert "is neither here nor in a store" in store.err
+    assert len(store.s3.requests) == requests
+    assert store("archive", "--check") == 0
+    assert store("fetch", "*") == 0
+    assert store.videos == ["s1.mp4", "s2.mp4"]
+
+
+def test_a_check_takes_no_object_of_another_size(store: StoreBench) -> None:
+    store.configure("store_keep: 0")
+    run(store)
+    for key in store.s3.keys(store.bucket):
+        store.s3.put(store.bucket, key, b"another")
+    assert store("archive", "--check") == 0
+    assert store("archive", "--check") == 0
+    assert store("fetch", "*") == ExitCode.TRY_AGAIN
+    assert "is neither here nor in a store" in store.err
 
 
 def test_local_copies_go_after_store_keep_and_the_sheet_shows_how_to_get_them(store: StoreBench) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from runner.cli import recovering
 from runner.cli.recovering import Silence
 from runner.errors import ExitCode
 from runner.lane.lease import TAKEOVER
+from runner.ledger import postgres
 from runner.ledger.leases import LaneHeldError
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxServer, Where
 from tests.support.deadline import deadline_once
@@ -170,6 +171,46 @@ def test_nothing_is_submitted_before_each_known_machine_has_recovered(
     assert shared.call("recover", "--gone", "ci-*") == ExitCode.DONE, shared.err
     assert shared.call("run", "boat.yaml") == ExitCode.DONE, shared.err
     assert server.accepted == 3
+
+
+@pytest.mark.fault(155)
+def test_it_takes_the_time_that_its_files_need(shared: VerbBench, url: str, server: SandboxServer) -> None:
+    """They are read within its transaction, where any other writer may stand still for 5 seconds."""
+    assert shared.call("run", "boat.yaml") == ExitCode.DONE, shared.err
+    backup = copied(url)
+    shared.write(SHARED.replace("1..2", "1..3"))
+    assert shared.call("run", "boat.yaml") == ExitCode.DONE, shared.err
+    put_back(url, backup)
+    for video in (shared.root / "out").rglob("*.mp4"):
+        os.utime(video)
+    with impatient():
+        assert shared.call("recover", "--yes") == ExitCode.DONE, shared.err
+    assert ask(url, "SELECT state, count(*) FROM attempts GROUP BY 1") == [("done", 3)]
+
+
+@pytest.mark.fault(125)
+def test_a_move_takes_the_time_that_its_rows_need(shared: VerbBench, url: str, server: SandboxServer) -> None:
+    file = shared.root / "callsheet.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("ledger: {url_env: SHARED_LEDGER}\n", ""))
+    assert shared.call("run", "boat.yaml") == ExitCode.DONE, shared.err
+    file.write_text(text)
+    there, back = ("ledger", "copy", "--to", "shared"), ("ledger", "copy", "--to", "local")
+    assert shared.call(*there) == ExitCode.DONE, shared.err
+    assert shared.call(*back) == ExitCode.DONE, shared.err
+    with impatient():
+        assert shared.call(*there) == ExitCode.DONE, shared.err
+        assert shared.call(*back) == ExitCode.DONE, shared.err
+
+
+@contextlib.contextmanager
+def impatient() -> Iterator[None]:
+    """The server cuts off whoever stands still within a transaction for as long as a line of Python takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        session = postgres._SESSION.replace(b"'5s'", b"'1ms'")
+        assert session != postgres._SESSION
+        patch.setattr(postgres, "_SESSION", session)
+        yield
 
 
 @pytest.mark.fault(154)
