@@ -104,12 +104,10 @@ async def test_another_spelling_of_the_same_server_buys_nothing(
     )
     assert (result.counts, server.accepted) == ({TaskState.DONE: 2}, 2)
     manifests = {_identities(result)}
-    for host in ("localhost", "127.0.0.1", "[::1]", "LOCALHOST"):
-        for end in ("", "/"):
-            plan = make_plan(job, origin=f"HTTP://{host}:{port}{end}")
-            result = await run_plan(plan, api_key=SANDBOX_KEY, is_agreed=True)
-            assert result.counts == {TaskState.DONE: 2}
-            manifests.add(_identities(result))
+    for url in (f"http://127.0.0.1:{port}", f"HTTP://[::1]:{port}/", f"http://Localhost:{port}/"):
+        result = await run_plan(make_plan(job, origin=url), api_key=SANDBOX_KEY, is_agreed=True)
+        assert result.counts == {TaskState.DONE: 2}
+        manifests.add(_identities(result))
     assert (len(manifests), server.accepted) == (1, 2)
 
 
