@@ -35,14 +35,20 @@ _DATA_URI_WITHIN = re.compile(
 _BASE64 = re.compile(r"(?i)(;base64,)(?!\[)[^\s\"'<>]+")
 _URL = re.compile(r"(?i)([a-z][a-z0-9+.-]{0,30}://)([^\s\"'<>]*)")
 _QUERY = re.compile(r"(?<=\S)\?[\w%.~\[\]-]+=[^\s\"'<>]*")
-_KEY = re.compile(r"(?i)rsk_[\w-]+|\bkey-[a-z0-9]{20,}")
+_KEY = re.compile(
+    r"(?i)rsk_[\w-]+|\bkey-[a-z0-9]{20,}"
+    r"|(?<![\w-])(?:sk[_-](?:[a-z0-9]{2,12}[_-])?|r8_)(?=[a-z]{0,64}[0-9])[a-z0-9]{20}[\w-]*"
+    r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{32}\b"
+)
 _BEARER = re.compile(r"(?i)(bearer\s+)[a-z0-9._~+/=-]{16,}")
 _NAMED = re.compile(
     r"(?i)((?:authorization|x-api-key|api[-_]?key|(?:api|access)[-_]?token|x-amz-[a-z-]{1,40}|signature)"
     r"(?:[\"']?\s*:\s*|=)[\"']?)(?!bearer\s)[^\s\"'&<>]+"
 )
+_IN_A_NAME_S_PLACE = re.compile(r"(?i)(_env[\"']?\s*:\s*[\"']?)(?=\w{0,200}[^\w\s\"',}])[^\s\"'<>,}]+")
+"""What is no name of a variable where one belongs may be the key itself, whatever it looks like."""
 # every pattern above needs one of these; `key-` and `bearer ` the last
-_MAY_HOLD_A_SECRET = re.compile(r"[:?=]|[rR][sS][kK]_|[yY]-|[rR]\s")
+_MAY_HOLD_A_SECRET = re.compile(r"[:?=]|[rR][sS][kK]_|\b[sS][kK][_-]|[rR]8_|[yY]-|[rR]\s")
 # the categories Cc, Cf, Cs, Zl and Zp of Unicode 14 and 16
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
@@ -126,6 +132,7 @@ def _without_secrets(text: str) -> str:
     text = _QUERY.sub("", text)
     text = _BEARER.sub(rf"\1{REMOVED}", text)
     text = _NAMED.sub(rf"\1{REMOVED}", text)
+    text = _IN_A_NAME_S_PLACE.sub(rf"\1{REMOVED}", text)
     return _KEY.sub(REMOVED, text)
 
 

@@ -97,10 +97,18 @@ def test_a_key_is_found_without_being_registered(text: str) -> None:
         "Authorization: Bearer abcdefghijklmnopqrstuvwx",
         "x-api-key: abcdefghijklmnopqrstuvwx",
         "key-abcdefghijklmnopqrstuvwx",
+        "sk_abcdefghijklmnopqrstuvwx0",
+        "the key sk-proj-abcdefghijklmnopqrstuvwx0",
+        "r8_abcdefghijklmnopqrstuvwx0",
     ],
 )
 def test_a_key_of_another_service_is_found_too(text: str) -> None:
     assert "abcdefghijklmnop" not in PLAIN.text(text)
+
+
+def test_a_key_of_fal_is_found_and_an_id_that_looks_like_its_half_is_not() -> None:
+    half, secret = "12345678-90ab-cdef-1234-567890abcdef", "0123456789abcdef" * 2
+    assert PLAIN.text(f"FAL_KEY={half}:{secret} {half}") == f"FAL_KEY={REMOVED} {half}"
 
 
 @pytest.mark.parametrize(
@@ -111,6 +119,7 @@ def test_a_key_of_another_service_is_found_too(text: str) -> None:
         "metadata: none, data: 5, 6",
         "Who? Where? a=b",
         "sha256:" + "a" * 64,
+        "a desk-lamp_2024-shot-by-the-window, out/sk-2026-11-27-the-teapot-shot.mp4, sk_it_with_2_more_words",
     ],
 )
 def test_an_ordinary_prompt_is_left_alone(prompt: str) -> None:
@@ -208,6 +217,9 @@ def test_cleaning_twice_changes_nothing_more(value: object) -> None:
         "http:",
         "data:,",
         "rsk_",
+        "sk-",
+        "r8_1",
+        "12345678-90ab-cdef-1234-567890abcdef:",
         "'api-key'",
     ],
 )

@@ -26,7 +26,8 @@ begins. A longer one is absurd, and says nothing."""
 
 _LONGEST_MESSAGE = 500
 _DATA_URI = re.compile(r"\bdata:[\w.+/-]*[;,][^\s\"'<>)]*", re.IGNORECASE)
-_URL_QUERY = re.compile(r"(https?://[^\s?#\"'<>]+)[?#][^\s\"'<>]*", re.IGNORECASE)
+# also without its scheme, and with the slashes that JSON within a text may have
+_URL_QUERY = re.compile(r"(?<![\\/])((?:\\?/){2}[^\s?#\"'<>]{1,2000})[?#][^\s\"'<>]*")
 _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 
 

@@ -33,6 +33,10 @@ _MOST_BYTES = 64 << 20
 """Of the file that remembers digests."""
 
 
+_READ: dict[Path, dict[str, KnownObject]] = {}
+"""What this process has read, by the file that remembers it: a new clone has no state directory yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownObject:
     """An object as it was when it was read; `etag` changes with its content."""
@@ -109,6 +113,7 @@ class ObjectInputs:
         return self._known
 
     def _remember(self, address: str, found: KnownObject) -> None:
+        _READ.setdefault(self.memory, {})[address] = found
         # what another process has remembered meanwhile stays
         known = self._known = {**remembered(self.memory), address: found}
         # a checkout may have no state directory, and a full disk costs the next plan some time
@@ -138,14 +143,15 @@ def read_object(store: ObjectStore, key: str, facts: ObjectFacts | None) -> Know
 
 
 def remembered(memory: Path) -> Mapping[str, KnownObject]:
-    """What is remembered of objects, by address; nothing where the file cannot be read."""
+    """What is remembered of objects, by address; what this process has read where the file cannot be."""
+    own = _READ.get(memory, {})
     try:
         if memory.stat().st_size > _MOST_BYTES:
-            return {}
+            return own
         said = json.loads(memory.read_bytes())
-        return {str(name): read(KnownObject, each) for name, each in said.items()}
+        return own | {str(name): read(KnownObject, each) for name, each in said.items()}
     except (OSError, ValueError, AttributeError, RecursionError):
-        return {}
+        return own
 
 
 def addresses_of(written: Sequence[str]) -> tuple[ObjectAddress, ...]:

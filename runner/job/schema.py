@@ -242,7 +242,9 @@ def _explain(error: ValidationError, above: Path = ()) -> Iterator[tuple[Path, s
         case "uniqueItems":
             yield path, "the same value appears twice", "keep one"
         case "pattern":
-            yield path, f"{_reason(schema)}, not {_show(value)}", _form_hint(path, value)
+            # a key may have been pasted where the name of its variable belongs
+            shown = "this text" if str(path[-1]).endswith("_env") else _show(value)
+            yield path, f"{_reason(schema)}, not {shown}", _form_hint(path, value)
         case _:
             yield path, "does not fit the schema", ""
 

@@ -22,6 +22,9 @@ from runner.typed_json import members, with_texts
 KEY_VARIABLE = "api_key_env"
 """The fact that names the variable of the key a session submits with; null: one of the provider's own."""
 
+ACCOUNT_VARIABLES = "account_key_envs"
+"""The fact that names the variables of its accounts' keys: `callsheet.yaml` may not tell them any more."""
+
 _LIBRARIES = ("anyio", "httpx", "httpcore", "jinja2", "pyyaml", "av")
 _GIT_SECONDS = 5.0
 _SHA256_DIGITS = 64
@@ -44,11 +47,19 @@ def session_facts(
 
 
 def job_facts(job: Job) -> dict[str, JsonValue]:
-    """What a session ran, as facts: `job_digest`, and `files` where the job reads further ones."""
+    """What a session ran, as facts: `job_digest`, `files` where the job reads further ones, and the variables
+    that its accounts name.
+    """
     files: dict[str, JsonValue] = {
         path: hashlib.sha256(content).hexdigest() for path, content in job.files.items()
     }
-    return {"job_digest": job.digest} | ({"files": files} if files else {})
+    variables = {each.key_variable for each in job.accounts.values()} - {""}
+    names: list[JsonValue] = [*sorted(variables)]
+    return (
+        {"job_digest": job.digest}
+        | ({"files": files} if files else {})
+        | ({ACCOUNT_VARIABLES: names} if names else {})
+    )
 
 
 def _versions() -> dict[str, JsonValue]:

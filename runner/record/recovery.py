@@ -28,7 +28,7 @@ from runner.providers.base import RemoteFileKind
 from runner.record.folder import RunFolder, is_run_id
 from runner.record.intents import LoggedIntent, TaskFacts
 from runner.record.manifest import Manifest, ManifestAttempt, ManifestTask, read_manifest, read_tasks
-from runner.typed_json import read
+from runner.typed_json import members, read
 
 LONGEST_LINE = 4 << 20
 """Bytes of one line of a log, or of a manifest: a request is far shorter."""
@@ -255,11 +255,18 @@ def _read_log(
         try:
             at = max(at, _seconds(head[1].decode()))
             fields = json.loads(line)
+            if b"\\ud" in line or b"\\uD" in line:
+                _check_unicode(fields)
         except (ValueError, RecursionError):
             run.lost += 1
             run.lost_at = max(run.lost_at, at)
             continue
         yield Moment(at, (number, place)), folder.run_id, event, fields
+
+
+def _check_unicode(value: object) -> None:
+    """Raises ValueError for half a character in a text, which JSON can hold and no ledger."""
+    json.dumps(value, ensure_ascii=False, default=members).encode()
 
 
 def _is_text(text: bytes) -> bool:
@@ -457,6 +464,10 @@ class _Reading:
 
     def _take_run(self, run: KnownRun, manifest: Manifest) -> None:
         told = manifest.run
+        _check_unicode(manifest)
+        for session in told.sessions:
+            _seconds(session.started_at)
+            _seconds(session.ended_at or session.started_at)
         if told.id != run.id:
             raise ValueError("it is the manifest of another run")
         run.manifest = manifest
@@ -468,6 +479,7 @@ class _Reading:
 
     def _take_task(self, run_id: str, task: ManifestTask) -> None:
         identity = _identity({"identity": task.identity})
+        _check_unicode(task)
         path, run = _path(task.outputs[0].path) if task.outputs else "", None
         for attempt in task.attempts:
             self._take_attempt(run_id, task, attempt, is_newest=attempt is task.attempts[-1])

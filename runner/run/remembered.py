@@ -147,11 +147,11 @@ def _last_in_log(log: mmap.mmap) -> _Logged | None:
     while (found := log.rfind(_INTENDED, 0, end)) >= 0:
         end = log.rfind(b"\n", 0, found) + 1
         line = _INTENT.match(log, end)
-        if line is None:
+        moment = None if line is None else _seconds(line[1].decode())
+        if line is None or moment is None:
             torn = _Logged("", 0.0, was_posted=False)
             continue
-        at, identity, attempt = line[1].decode(), line[2], line[3].decode()
-        moment = datetime.fromisoformat(at).timestamp()
+        identity, attempt = line[2], line[3].decode()
         return _Logged(attempt, moment, re.search(_POSTED % identity, log[line.end() :]) is not None)
     return torn
 
@@ -161,11 +161,21 @@ def _last_in_manifest(folder: RunFolder) -> _Logged | None:
     with contextlib.suppress(StateError):  # none was written, or a kill came before its end
         for task in read_tasks(folder.manifest):
             for attempt in task.attempts:
-                at = datetime.fromisoformat(attempt.intended_at).timestamp()
-                if attempt.run_id == folder.run_id and (newest is None or at > newest.at):
+                at = _seconds(attempt.intended_at)
+                if at is None or attempt.run_id != folder.run_id:
+                    continue
+                if newest is None or at > newest.at:
                     was_posted = attempt.verdict in (Verdict.ACCEPTED, Verdict.AMBIGUOUS)
                     newest = _Logged(attempt.id, at, was_posted)
     return newest
+
+
+def _seconds(text: str) -> float | None:
+    """None for what is no time: the folder may be damaged, or a stranger's."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _unreadable(log: Path, why: str | None) -> StateError:

@@ -161,6 +161,24 @@ def test_collect_brings_home_every_lane_whose_key_is_here(
     assert house.accepted == {"acme": 2, "globe": 2}
 
 
+@pytest.mark.fault(113)
+@pytest.mark.parametrize(
+    ("line", "left"), [("  acme: {provider: mesh,", "  acme: {provder: mesh,"), ("  acme: {", "  x-acme: {")]
+)
+def test_collect_knows_the_keys_of_an_account_that_the_project_file_no_longer_tells(
+    line: str, left: str, house: House
+) -> None:
+    """A slip in its line, or none of it left: the ledger alone tells its variable, which holds the key."""
+    house.servers["acme"].faults.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
+    assert house.call("run", house.write("mix.yaml"), "--deadline", "2s") == 75
+    house.servers["acme"].faults.clear()
+    settings = house.root / "callsheet.yaml"
+    settings.write_text(settings.read_text().replace(line, left))
+    assert house.call("collect") == 0, house.err
+    assert len([*(house.root / "out").glob("one-*.mp4")]) == 2
+    assert house.accepted == {"acme": 2, "globe": 2}
+
+
 def test_jobs_go_side_by_side_and_are_told_in_the_order_of_the_line(house: House) -> None:
     files = [house.write(f"{each}.yaml", text=each, folder=each) for each in ("b", "a", "c")]
     assert house.call("run", *files, "--output-format", "json") == 0
@@ -267,7 +285,9 @@ def test_an_account_whose_loopback_address_is_spelled_anew_is_the_same_server(ho
     assert house.states() == {"done": 4}
 
 
-def test_what_an_account_has_in_flight_is_fetched_where_it_led_before(house: House) -> None:
+def test_what_an_account_has_in_flight_is_fetched_where_it_led_before(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the account leads elsewhere now, its key still goes to the server that had it. Where nobody has
     that key, `collect` says so: no paid task ends by silence.
     """
@@ -278,8 +298,10 @@ def test_what_an_account_has_in_flight_is_fetched_where_it_led_before(house: Hou
     file = house.root / "callsheet.yaml"
     text, acme = file.read_text(encoding="utf-8"), house.servers["acme"].url
     file.write_text("".join(line for line in text.splitlines(True) if "acme" not in line), encoding="utf-8")
+    monkeypatch.delenv("ACME_KEY")
     assert house.call("collect") == 77
     assert f"the key that was used at {acme} is not set" in house.err
+    monkeypatch.setenv("ACME_KEY", "rsk_acme")
     file.write_text(text.replace(acme, "http://127.0.0.1:9"), encoding="utf-8")
     assert house.call("collect") == 0, house.err
     assert house.accepted == {"acme": 2, "globe": 2}

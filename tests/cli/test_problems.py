@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.__main__ import main
 from runner.cli.console import width
 from runner.cli.problems import excerpt
 
@@ -66,3 +69,17 @@ def test_a_key_is_not_shown_wherever_the_caret_is(column: int) -> None:
 def test_every_line_fits_whatever_is_in_it(text: str, column: int, columns: int) -> None:
     for line in excerpt(text, 1, column, columns):
         assert width(line) <= max(columns, 28)
+
+
+@pytest.mark.security(20)
+@pytest.mark.parametrize("key", ["a1b2c3d4-e5f6-7890-abcd-ef0123456789", "api:hunter2"])
+def test_a_key_in_the_place_of_its_variable_s_name_is_not_shown(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ark's keys have no form of their own."""
+    file = tmp_path / "callsheet.yaml"
+    file.write_text(f'version: 1\naccounts:\n  acme: {{provider: ark, api_key_env: "{key}"}}\n')
+    assert main(["validate", str(file)]) == 65
+    told = "".join(capsys.readouterr())
+    assert "must be the name of an environment variable, never the key" in told
+    assert key not in told

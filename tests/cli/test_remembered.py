@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,32 @@ def test_a_run_folder_in_which_nothing_was_submitted_is_no_sign(verbs: VerbBench
     for name in ("20260531T220000Z-a1b2c3", "my notes (old)"):
         (verbs.root / "rehearsal" / "runs" / name).mkdir(parents=True)
     assert verbs.call("run", "boat.yaml") == ExitCode.DONE
+
+
+@pytest.mark.fault(157)
+def test_a_folder_whose_times_are_none_keeps_nobody_from_fetching(
+    verbs: VerbBench, server: SandboxServer
+) -> None:
+    """In its log, or in its manifest where that log is gone; a recovery reads both."""
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE
+    runs = verbs.root / "rehearsal" / "runs"
+    folder = runs / (runs / "latest").readlink()
+    spoil(folder / "events.jsonl", r'(?<="at":")[^"]+', "2026-99-99T00:00:00.000Z")
+    for verb in (("run", "boat.yaml"), ("collect",), ("plan", "boat.yaml")):
+        assert verbs.call(*verb) == ExitCode.DONE, (verb, verbs.err)
+    (folder / "events.jsonl").unlink()
+    spoil(folder / "manifest.json", r'(?<="intended_at": ")[^"]+', "yesterday")
+    assert verbs.call("run", "boat.yaml") == ExitCode.DONE, verbs.err
+    spoil(folder / "manifest.json", r'(?<="started_at": ")[^"]+', "yesterday")
+    (verbs.root / "rehearsal" / ".callsheet" / "ledger.db").unlink()
+    assert verbs.call("recover", "--yes") == ExitCode.PERSON_NEEDED, verbs.err
+    assert server.accepted == 2
+
+
+def spoil(file: Path, pattern: str, by: str) -> None:
+    text = file.read_text()
+    file.write_text(re.sub(pattern, by, text))
+    assert file.read_text() != text
 
 
 def test_a_directory_in_the_place_of_the_link_is_told_as_such(verbs: VerbBench) -> None:

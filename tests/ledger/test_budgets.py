@@ -244,7 +244,12 @@ def test_a_refusal_says_which_cap_what_is_spent_and_when_it_renews(
             None,
             r"max_usd is 1.00 for the project on 2026-11-27: the price of the next task is not known",
         ),
-        (Spend(2, 0, 1), 1, r"the price of 1 of 2 submits is not known.*`prices: \{MODEL"),
+        (Spend(2, 0, 1), None, r"the price of the next task is not known.*`prices: \{MODEL"),
+        (
+            Spend(2, 0, 1),
+            1,
+            r"the price of 1 of 2 submits is not known; it renews.*write `max_tasks` in place",
+        ),
     ],
 )
 def test_an_unknown_price_is_above_every_cap(spent: Spend, micros: int | None, told: str) -> None:

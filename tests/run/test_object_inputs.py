@@ -153,6 +153,26 @@ async def test_an_object_that_changed_since_it_was_planned_is_not_sent(ark: Real
 
 @pytest.mark.anyio
 @pytest.mark.fault(147)
+async def test_a_new_clone_knows_what_it_has_planned_with(ark: RealBench, s3: S3) -> None:
+    """It has no state directory in which to remember it when the job is planned."""
+    bucket = s3.bucket()
+    s3.put(bucket, "refs/boat.png", png(320, 320))
+    project_file(ark, f"inputs: [s3://{bucket}/refs]")
+    job = job_of(ark, f"s3://{bucket}/refs/boat.png", "image_url", "first_frame")
+
+    def change(name: str, _fields: object) -> None:
+        if name == "run.started":
+            (ark.project.state_dir / "objects.json").unlink(missing_ok=True)
+            s3.put(bucket, "refs/boat.png", png(320, 640))
+
+    ark.tell = change
+    result = await ark.run(job)
+    assert "changed since the job was planned" in " ".join(result.reasons)
+    assert not ark.has_seen("task.intended")
+
+
+@pytest.mark.anyio
+@pytest.mark.fault(147)
 async def test_a_plan_beside_the_run_does_not_hide_that_an_object_has_changed(ark: RealBench, s3: S3) -> None:
     """It has read the new content, and the run was planned with the old one."""
     bucket = s3.bucket()

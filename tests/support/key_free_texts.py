@@ -5,4 +5,4 @@ from __future__ import annotations
 
 def looks_like_no_key(text: str) -> bool:
     """What looks like an API key is refused wherever it stands; hypothesis knows such words from our code."""
-    return "rsk_" not in text and "key-" not in text
+    return not any(each in text for each in ("sk_", "sk-", "r8_", "key-"))

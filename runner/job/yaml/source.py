@@ -66,7 +66,9 @@ _DIRECTIVE = re.compile(r"(?:^|\r)%(?:TAG|YAML)\b|\A(?:[ \t]*+(?:#.*+)?(?:\r\n?|
 LOOKS_LIKE_KEY = "this looks like an API key; a job file is shared, kept in git and copied into every run"
 # By the services' own prefixes; found in the raw text, comments included, so that no later message prints it.
 API_KEY = re.compile(
-    r"(?<![A-Za-z0-9_-])(?:rsk_[A-Za-z0-9]{3}|key-(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_]{16})"
+    r"(?<![A-Za-z0-9_-])(?:rsk_[A-Za-z0-9]{3}|key-(?=[A-Za-z_-]{0,64}[0-9])[A-Za-z0-9_]{16}"
+    r"|(?:sk[_-](?:[A-Za-z0-9]{2,12}[_-])?|r8_)(?=[A-Za-z]{0,64}[0-9])[A-Za-z0-9]{20}"
+    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{32})"
 )
 _LINE_BREAK = re.compile(r"\r\n?|\n")
 _COLON_AFTER_KEY = re.compile(r"(?:\s++|#[^\r\n]*+)*+:")

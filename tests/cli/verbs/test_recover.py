@@ -327,6 +327,7 @@ def test_a_hostile_folder_takes_nothing_along(verbs: VerbBench, server: SandboxS
         f'{{{at},"event":"task.intended",{whose},"account":"mesh"}}',
         f'{{{at},"event":"task.submitted",{whose},"remote_id":"a b"}}',
         f'{{{at},"event":"task.file",{whose},"path":"../secret.mp4","bytes":100}}',
+        f'{{{at},"event":"task.intended","task":"\\uD800","identity":"{"ef" * 32}","attempt":"{attempt}1"}}',
         f'{{{at},"event":"task.intended","task":"a","identity":7,"attempt":"{attempt}"}}',
         f'{{{at},"event":"task.intended","task":"a","identity":"{identity}","attempt":"../../x"}}',
         f'{{{at},"event":"task.done","task":"a","identity":"{identity}","attempt":' + "[" * 100_000 + "}",

@@ -230,8 +230,35 @@ def test_an_api_key_is_refused_and_never_printed() -> None:
     assert "0123456789" not in str(caught.value)
 
 
+@pytest.mark.security(20)
 @pytest.mark.parametrize(
-    "text", ["risk_abc", "a key-light from the left", "rsk_", "monkey-0123456789abcdef0"]
+    "key",
+    [
+        "sk_0123456789abcdefghij",
+        "sk-proj-0123456789abcdefghij",
+        "r8_0123456789abcdefghijklmnopqr",
+        "12345678-90ab-cdef-1234-567890abcdef:0123456789abcdef0123456789abcdef",
+    ],
+)
+def test_a_key_of_any_service_is_refused_and_never_printed(key: str) -> None:
+    """As it is pasted where the name of a variable stands."""
+    with pytest.raises(JobError) as caught:
+        parse(f'accounts: {{acme: {{api_key_env: "{key}"}}}}\n'.encode(), file="callsheet.yaml")
+    assert len(caught.value.problems) == 1
+    assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "risk_abc",
+        "a key-light from the left",
+        "rsk_",
+        "monkey-0123456789abcdef0",
+        "out/sk-2026-11-27-the-teapot-shot.mp4",
+        "disk_0123456789abcdefghij",
+        "12345678-90ab-cdef-1234-567890abcdef",
+    ],
 )
 def test_what_only_resembles_a_key_is_fine(text: str) -> None:
     assert to_data(parse(f"a: {text}\n".encode(), file="job.yaml")) == {"a": text}
