@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 import anyio.to_thread
 
@@ -15,9 +16,9 @@ from runner.http.access import ApiKey
 from runner.job.environment import read_env
 from runner.lane.costs import question
 from runner.lane.machine import Machine
-from runner.plan.plan import Plan
+from runner.plan.plan import Plan, make_plan
 from runner.project import find_project
-from runner.providers.place import Place, find_keys
+from runner.providers.place import Place, as_known, find_keys
 from runner.record.events import Observer
 from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.redact import Redactor
@@ -43,14 +44,15 @@ async def run_plan(
     """Brings a plan to done, or as far as it gets: what `callsheet run` does. asyncio or trio.
 
     It is this plan that runs, with its tasks, identities and date, whatever became of the job file since.
-    Requests go to the plan's `origin`, and its job's root must be a project. The unfinished run of the
-    same tasks goes on; what is done is never submitted again. `api_key` is the key of the job's own account,
-    or keys by account; what it does not give is looked for in the environment and the root's `.env`. Tasks of
-    an account without a key are left (exit code 77), and all others go on. `observe` hears each event
-    (docs/reference/events.md) in the event loop; `deadline` is seconds from now; `is_agreed` agrees to
-    what goes above `budget.confirm_usd`; `accept_edits` submits tasks whose path holds a take of another
-    request, which is kept as a version. Without it they are left (exit code 3), unless `run.on_edit` is
-    `version`.
+    Requests go to the plan's `origin`, and its job's root must be a project. Where the project's tasks spell
+    that server in another way, such as `localhost` for `127.0.0.1`, identities have their spelling. The
+    unfinished run of the same tasks goes on; what is done is never submitted again. `api_key` is the key of
+    the job's own account, or keys by account; what it does not give is looked for in the environment and the
+    root's `.env`. Tasks of an account without a key are left (exit code 77), and all others go on. `observe`
+    hears each event (docs/reference/events.md) in the event loop; `deadline` is seconds from now;
+    `is_agreed` agrees to what goes above `budget.confirm_usd`; `accept_edits` submits tasks whose path holds
+    a take of another request, which is kept as a version. Without it they are left (exit code 3), unless
+    `run.on_edit` is `version`.
 
     What the network, the service and a task do is in the result, never raised. Raises NoProjectError,
     KeyRefusedError, BusyError (another process is at work), RefusedError (budget, price or
@@ -60,9 +62,13 @@ async def run_plan(
     job, machine = plan.job, Machine()
     project = find_project(job.root, root=job.root)
     accounts = job.accounts
-    origins = plan.origins
     places = {
-        name: Place.at(account, project, origins[name], trust_env=job.project_file.trust_env)
+        name: Place.at(
+            account,
+            project,
+            as_known(plan.origins[name], account, [account.origin]),
+            trust_env=job.project_file.trust_env,
+        )
         for name, account in accounts.items()
     }
     place = next(iter(places.values()))
@@ -70,6 +76,12 @@ async def run_plan(
     named = job.project_file.accounts.values()
     keys = find_keys(places, read_env(project.root, os.environ), job.api_key_env, given, named)
     with locked_ledger(place.project, wait=0.0) as ledger:
+        known = ledger.read.origins()
+        origins = {name: as_known(plan.origins[name], account, known) for name, account in accounts.items()}
+        places = {name: replace(each, origin=origins[name]) for name, each in places.items()}
+        if origins != plan.origins:
+            again = make_plan(job, origins=origins, run_date=plan.run_date, began=plan.began)
+            plan = replace(again, clock=plan.clock)
         prepared = prepare_run(
             job,
             project=place.project,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from runner.errors import BusyError, ExitCode, NoProjectError, RefusedError, Usa
 from runner.job.rundate import RunDate
 from runner.ledger.states import TaskState
 from runner.project import init_project
+from runner.run.finish import RunResult
 from runner.run.lock import project_lock
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.command_process import CHECKOUT, callsheet, environment
@@ -88,6 +90,51 @@ async def test_a_plan_is_brought_to_done_once(file: Path, server: SandboxServer)
         assert result.manifest is not None
         assert result.manifest.with_name("report.html").is_file()
     assert server.accepted == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("first", ["127.0.0.1", "LOCALHOST."])
+async def test_another_spelling_of_the_same_server_buys_nothing(
+    file: Path, server: SandboxServer, first: str
+) -> None:
+    """As on the command line: this machine's names, upper case and a slash at the end are one server."""
+    job, port = load_job(file, root=file.parent), server.url.rpartition(":")[2]
+    result = await run_plan(
+        make_plan(job, origin=f"http://{first}:{port}"), api_key=SANDBOX_KEY, is_agreed=True
+    )
+    assert (result.counts, server.accepted) == ({TaskState.DONE: 2}, 2)
+    manifests = {_identities(result)}
+    for url in (f"http://127.0.0.1:{port}", f"HTTP://[::1]:{port}/", f"http://Localhost:{port}/"):
+        result = await run_plan(make_plan(job, origin=url), api_key=SANDBOX_KEY, is_agreed=True)
+        assert result.counts == {TaskState.DONE: 2}
+        manifests.add(_identities(result))
+    assert (len(manifests), server.accepted) == (1, 2)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("is_for_real", [True, False])
+async def test_another_spelling_of_an_accounts_server_buys_nothing(
+    file: Path, server: SandboxServer, is_for_real: bool
+) -> None:
+    """A rehearsal at another address tells the accounts' servers apart by their names."""
+    own = server.url if is_for_real else "https://mesh.studio.example"
+    (file.parent / "callsheet.yaml").write_text(
+        f'version: 1\naccounts:\n  ours: {{provider: mesh, base_url: "{own}/"}}\n'
+    )
+    model = "byteplus/seedance-1-0-pro"
+    file.write_text(job_text(seeds=1).replace(f"[{model}]", f"[{{id: {model}, at: ours}}]"))
+    job = load_job(file, root=file.parent)
+    end = "" if is_for_real else ":ours"
+    for url in (server.url, server.url.replace("127.0.0.1", "localhost")):
+        plan = make_plan(job, origins={"ours": url + end})
+        assert (await run_plan(plan, api_key=SANDBOX_KEY, is_agreed=True)).counts == {TaskState.DONE: 1}
+    assert server.accepted == 1
+    assert (file.parent / "rehearsal/runs").exists() is not is_for_real
+
+
+def _identities(result: RunResult) -> tuple[str, ...]:
+    assert result.manifest is not None
+    return tuple(task["identity"] for task in json.loads(result.manifest.read_text())["tasks"])
 
 
 @pytest.mark.anyio

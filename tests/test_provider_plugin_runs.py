@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from runner.__main__ import main
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
+from tests.support.files_server import Connection, FilesServer, Seen
 from tests.support.provider_plugin import plugin_installed
 
 JOB = """\
@@ -38,6 +41,17 @@ class Plugin:
 
     def fault(self, where: Where, kind: Kind, **shape: Any) -> None:
         self.server.faults.add(Fault(where=where, kind=kind, **shape))
+
+    def upload(self) -> str:
+        """The id of a file of the service that has a video's bytes."""
+        content = next(self.root.rglob("tea.mp4")).read_bytes()
+        url, key = f"{self.server.url}/v1/files", os.environ["REPLICATE_API_TOKEN"]
+        made = httpx.post(url, files={"content": content}, headers={"Authorization": f"Bearer {key}"})
+        return str(made.json()["id"])
+
+    def lead_to(self, url: str) -> None:
+        """Each prediction from now on has its result there."""
+        self.fault(Where.GET, Kind.FIELDS, fields={"output": url}, times=None)
 
     @property
     def states(self) -> list[str]:
@@ -130,3 +144,24 @@ def test_only_a_prediction_that_had_not_begun_is_known_to_be_free(
     newest = next(plugin.root.rglob("manifest.json"))
     tasks = json.loads(newest.read_text(encoding="utf-8"))["tasks"]
     assert {task["attempts"][0]["cost_usd"] for task in tasks} == {spent}
+
+
+def test_a_result_at_the_apis_own_origin_is_fetched_with_the_key(plugin: Plugin) -> None:
+    assert plugin.run() == 0
+    plugin.lead_to(f"{plugin.server.url}/v1/files/{plugin.upload()}/download")
+    assert plugin.run(JOB.replace("tea, milk", "rum")) == 0
+    assert (plugin.server.accepted, plugin.states) == (3, ["done"])
+
+
+@pytest.mark.security(8)
+def test_a_result_at_another_origin_never_gets_the_key(plugin: Plugin) -> None:
+    """Refused without the key, it is left for later."""
+
+    def refuse(_seen: Seen, connection: Connection) -> None:
+        connection.head(401, {"Content-Length": 0})
+
+    with FilesServer(refuse) as elsewhere:
+        plugin.lead_to(elsewhere.url())
+        assert plugin.run(JOB, "--deadline", "1s") == 75
+        assert elsewhere.seen
+        assert not any("authorization" in seen.headers for seen in elsewhere.seen)

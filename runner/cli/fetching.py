@@ -21,6 +21,7 @@ from runner.cli.watching import watching
 from runner.cli.work import Work
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError
 from runner.http.access import ApiKey
+from runner.job.environment import key_names, read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.load_project import readable_project_file
 from runner.job.rundate import RunDate
@@ -35,7 +36,7 @@ from runner.project import Project
 from runner.providers import every
 from runner.providers.account import Account
 from runner.providers.place import Place, origins_of, parted
-from runner.record.facts import job_facts, session_facts
+from runner.record.facts import KEY_VARIABLE, job_facts, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.finish import RunResult, conclude
@@ -165,11 +166,10 @@ def _collect_from(
         if not groups:
             return []
         results = _collect_with(groups, ledger, ends, wait)
-        redactor = redactor_of(groups)
         origins = {group.place.origin for group in groups}
         for run in ledger.read.unfinished_runs():
             if not origins.isdisjoint(parted(run.origin)):
-                refresh_manifest(ledger, project, run, redactor, is_told=is_told)
+                refresh_manifest(ledger, project, run, is_told=is_told)
         said = readable_project_file(project.root)
         overdue, zone = nearing_expiry(ledger.read, time.time(), said.accounts), said.timezone
         if is_told:
@@ -225,11 +225,9 @@ def _collect_with(
     return [results[number] for number in range(len(groups))]
 
 
-def refresh_manifest(
-    ledger: Ledger, project: Project, run: RunRow, redactor: Redactor, *, is_told: bool
-) -> None:
+def refresh_manifest(ledger: Ledger, project: Project, run: RunRow, *, is_told: bool) -> None:
     """Writes the manifest of a run again, with what was collected for it."""
-    file = project.root / run.job_file
+    file, redactor = project.root / run.job_file, _redactor(ledger, project, run)
     if is_shared(project) and not RunFolder(project, run.id).path.exists():
         return  # the machine that made it keeps it
     try:
@@ -252,6 +250,10 @@ def refresh_manifest(
         console.summary(f"run {run.id}: {counts_words(ended.counts)}")
 
 
-def redactor_of(groups: Iterable[KeyGroup]) -> Redactor:
-    """Removes the keys that are here for these tasks."""
-    return Redactor([group.key.value for group in groups if group.key is not None])
+def _redactor(ledger: Ledger, project: Project, run: RunRow) -> Redactor:
+    """Removes every key that is here: of each account, and of the variables that the run's sessions used."""
+    used = {name for name in ledger.read.session_facts(run.id, KEY_VARIABLE) if isinstance(name, str)}
+    environment = read_env(project.root, os.environ, allow=frozenset(used))
+    keys = (environment.get(name, "").strip() for name in key_names(project.root) | used)
+    # an account of another job may have a word for a key, such as `EMPTY`
+    return Redactor(key for key in keys if ApiKey(key).is_maskable)

@@ -7,19 +7,18 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
 from runner.errors import NoProjectError, StateError, UsageError
-from runner.http.access import is_loopback, is_same_loopback, parse_origin
+from runner.http.access import is_loopback, parse_origin
 from runner.job.load_project import readable_project_file
 from runner.ledger.open import is_shared, open_reader
 from runner.plan.words import TaskWords
 from runner.project import Project, find_project
 from runner.providers import DEFAULT, every
 from runner.providers.account import Account, replaced_origins
-from runner.providers.place import SANDBOX_ORIGIN, Place, parted
+from runner.providers.place import SANDBOX_ORIGIN, Place, as_known, parted
 from runner.providers.provider import Provider
 from runner.run.only import Named
 
@@ -48,13 +47,19 @@ def leading_to(origins: str, project: Project, service: ServiceOptions) -> Servi
     """The options that lead to the services of a run's row; `service` where it does already."""
     accounts = accounts_here(project, service)
     real = Project(project.root, project.root)
-    known = {choose_places({name: each}, real, service)[name].origin for name, each in accounts.items()}
-    wanted = parted(origins)
+    places = [choose_places({name: each}, real, service)[name] for name, each in accounts.items()]
+    # a server of one's own is real, and what was rehearsed there is not
+    known = {place.origin for place in places if place.project == project}
+    # in a rehearsal each server of one's own has a name of its own
+    wanted = [
+        next((origin.removesuffix(f":{name}") for name in accounts if origin.endswith(f":{name}")), origin)
+        for origin in parted(origins)
+    ]
     if known.issuperset(wanted):
         return service
     if any(origin.partition(":")[0] == SANDBOX_ORIGIN for origin in wanted):
         return replace(service, sandbox=True, base_url=None)
-    others = [origin for origin in wanted if origin not in {each.origin for each in accounts.values()}]
+    others = [origin for origin in wanted if origin not in known]
     return replace(service, sandbox=False, base_url=next(iter(others), None))
 
 
@@ -158,27 +163,15 @@ def _named_origin(account: Account, service: ServiceOptions, job_base_url: str |
     return parse_origin(job_base_url, source="the job file's base_url") if job_base_url else ""
 
 
-def _is_same(origin: str, other: str) -> bool:
-    try:
-        return is_same_loopback(origin, other) and urlsplit(origin).path == urlsplit(other).path
-    except ValueError:  # `<origin>:<account>`
-        return False
-
-
 def does_trust_env(project: Project, service: ServiceOptions) -> bool:
     """Whether a person has asked for the proxy and the certificates of the environment."""
     return service.trust_env or readable_project_file(project.root).trust_env
 
 
 def _as_known(place: Place, known: Sequence[str] | None) -> str:
-    """The origin as this project's tasks spell it.
-
-    `localhost` and `127.0.0.1` are one server: what was made under one name is not made again under the
-    other.
-    """
+    """The origin as this project's tasks spell it."""
     rows = _origins(place.project) if known is None else known
-    same = [origin for row in rows for origin in parted(row) if _is_same(origin, place.origin)]
-    return place.origin if place.origin in same else next(iter(same), place.origin)
+    return as_known(place.origin, place.account, rows)
 
 
 def _origins(project: Project) -> Sequence[str]:

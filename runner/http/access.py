@@ -47,9 +47,14 @@ class ApiKey:
         """64 hex digits that tell two keys apart and give neither away; `salt` is the project's."""
         return hashlib.sha256(salt + self.value.encode()).hexdigest()
 
+    @property
+    def is_maskable(self) -> bool:
+        """Whether it is long enough to be taken out of a text without harm to its words."""
+        return len(self.value) >= _SHORTEST_MASKED
+
     def hide_in(self, body: bytes) -> bytes:
         """`body` without the key: a service may quote it in an error message."""
-        return body.replace(self.value.encode(), b"***") if len(self.value) >= _SHORTEST_MASKED else body
+        return body.replace(self.value.encode(), b"***") if self.is_maskable else body
 
     def hide_in_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Header values without the key: a request id is kept with the attempt."""
@@ -147,11 +152,15 @@ def is_loopback(origin: str) -> bool:
 _SAME_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def is_same_loopback(origin: str, other: str) -> bool:
-    """Whether two origins are spellings of one: this machine by its usual names, the same scheme and port."""
-    one, two = urlsplit(origin), urlsplit(other)
+def is_same_server(url: str, other: str) -> bool:
+    """Whether two base URLs, as `parse_base_url` gives them, lead to one server: they are equal, or differ
+    only by a usual name of this machine.
+    """
+    if url == other:
+        return True
+    one, two = urlsplit(url), urlsplit(other)
     hosts = {one.hostname, two.hostname}
-    return hosts <= _SAME_MACHINE and (one.scheme, one.port) == (two.scheme, two.port)
+    return hosts <= _SAME_MACHINE and (one.scheme, one.port, one.path) == (two.scheme, two.port, two.path)
 
 
 def _printable(text: str) -> str:

@@ -2,7 +2,8 @@
 
 Tokens = (frames of output + 24 x seconds of input video) x width x height / 1024, with 24 x duration + 1
 frames of output; this reproduces published bills exactly: 121 frames at 1280x720 cost 108,900 tokens.
-Formula, sizes and prices are those of models.yaml.
+Formula, sizes and prices are those of models.yaml. How long the input videos are is not known: they count as
+long as the model takes at most, and the least that a service bills with them lies below that.
 """
 
 from __future__ import annotations
@@ -153,6 +154,10 @@ def _estimate(provider: Provider, asked: Asked, own: Price | None, published: tu
             notes.append(f"the model chooses `duration`: {duration} s at most")
     if family is not None and catalogue.is_priced_in_tokens:
         made = catalogue.fps * duration + 1 if frames is None and duration is not None else frames
+        if has_video and made is not None and family.reference_videos:
+            seconds = family.reference_seconds[1]
+            made += catalogue.fps * seconds
+            notes.append(f"the videos among the inputs count, {seconds} s at most")
         tokens, note = _tokens(family, resolution, ratio, made, has_video, has_draft)
         notes.append(note)
     elif catalogue.is_priced_in_tokens:
@@ -186,10 +191,8 @@ def _tokens(
     """The count, or None and why not."""
     if has_draft:
         return None, "its size and length are those of its draft"
-    if has_video:
-        told = "the length of the input video counts, and is not known"
-        least = family.least_billed
-        return None, f"{told}; {least[1]} s are billed for {least[0]} s at least" if least else told
+    if has_video and not family.reference_videos:
+        return None, "the length of the input video counts, and is not known"
     if resolution is None or ratio is None or ratio == "adaptive":
         name = "resolution" if resolution is None else "ratio"
         return None, f"`{name}` is left to the service, so the size is not known"

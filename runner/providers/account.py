@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from runner.errors import KeyRefusedError
-from runner.http.access import ApiKey, is_same_loopback
+from runner.http.access import ApiKey, is_same_server
 from runner.providers.provider import Provider
 
 
@@ -47,8 +46,7 @@ class Account:
 
     def is_at(self, other: Account) -> bool:
         """Whether both lead to one server, `localhost` and `127.0.0.1` being one."""
-        one, two = self.origin, other.origin
-        return one == two or (is_same_loopback(one, two) and urlsplit(one).path == urlsplit(two).path)
+        return is_same_server(self.origin, other.origin)
 
 
 def refuse_twins(keys: Iterable[tuple[Account, ApiKey]]) -> None:

@@ -72,8 +72,7 @@ class ModelFamily:
     by its height, None where no limit is known. `adaptive_needs_image`: the ratio `adaptive` is that of an
     image, and without one it is refused. `reference_*` are the most of each kind, 0 for none, and
     `most_references` of all together; `reference_resolutions` the sizes that they allow; `reference_seconds`
-    how long a video or sound is at least, and all of a kind together at most. `least_billed`: with video
-    among the inputs, a length in seconds and the seconds that are billed for it at least. `prices` are by
+    how long a video or sound is at least, and all of a kind together at most. `prices` are by
     resolution; empty if no price in US dollars is public. `lacks` are the service's own fields that are not
     taken.
     """
@@ -114,7 +113,6 @@ class ModelFamily:
     most_references: int
     reference_seconds: tuple[int, int] = (0, 0)
     reference_resolutions: tuple[str, ...]
-    least_billed: tuple[int, int] | None = None
     prices: Mapping[str, ListPrice]
     lacks: frozenset[str] = frozenset()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from runner.errors import KeyRefusedError, UsageError
-from runner.http.access import NO_KEY, ApiKey, is_loopback
+from runner.http.access import NO_KEY, ApiKey, is_loopback, is_same_server, parse_base_url
 from runner.project import Project
 from runner.providers.account import Account, refuse_twins
 from runner.providers.provider import Provider
@@ -29,6 +29,34 @@ def joined(names: Iterable[str]) -> str:
 def parted(origins: str) -> list[str]:
     """The distinct origins of a run's row."""
     return origins.split(_SEPARATOR)
+
+
+def as_known(origin: str, account: Account, known: Iterable[str]) -> str:
+    """`origin`, where requests of `account` go, as the tasks of a project spell it: `known` are the origins
+    of its runs' rows. Where none is that server, in lower case and without a slash at its end.
+
+    `localhost` and `127.0.0.1` are one server: what was made under one name is not made again under the
+    other. Raises UsageError for what is neither SANDBOX_ORIGIN nor the URL of a server.
+    """
+    own = f":{account.name}"
+    plain = origin.removesuffix(own)
+    if plain in ("", SANDBOX_ORIGIN):
+        return origin
+    asked, end = "".join(parse_base_url(plain, source="origin")), origin[len(plain) :]
+    same = {
+        spelled: None
+        for row in known
+        for spelled in (each.removesuffix(own) for each in parted(row))
+        if _is_server(spelled, asked)
+    }
+    return (plain if plain in same else next(iter(same), asked)) + end
+
+
+def _is_server(spelled: str, asked: str) -> bool:
+    try:
+        return is_same_server("".join(parse_base_url(spelled, source="origin")), asked)
+    except UsageError:  # the sandbox, or another account's `<origin>:<name>`
+        return False
 
 
 def origins_of(accounts: Mapping[str, Account], origins: str) -> dict[str, str]:

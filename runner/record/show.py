@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.http.verdicts import Verdict
@@ -32,7 +32,7 @@ from runner.record.verify import Finding, check_file
 from runner.record.write import missing_kinds
 from runner.redact import printable
 from runner.times import iso_time, iso_time_or_none
-from runner.typed_json import with_texts
+from runner.typed_json import WHERE_SET, with_texts
 
 
 class Since(enum.StrEnum):
@@ -98,7 +98,9 @@ class ShownRun:
 
 @dataclass(frozen=True, slots=True)
 class ShownAttempt:
-    """`evidence` is why its outcome is what it is, in words; `seconds` is how long it took."""
+    """`evidence` is why its outcome is what it is, in words; `seconds` is how long it took. `account` is who
+    was asked to pay, where it is another than the provider's own.
+    """
 
     id: str
     run: str
@@ -122,6 +124,7 @@ class ShownAttempt:
     taken: Mapping[str, JsonValue] | None
     error_code: str | None
     error_message: str | None
+    account: str = field(default="", metadata=WHERE_SET)
 
     @property
     def total_tokens(self) -> JsonValue:
@@ -192,7 +195,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
         usage=observed.usage if observed is not None else {},
         job_file=task.job_file,
         runs=_runs(reader, attempts, project),
-        attempts=tuple(_attempt(attempt, reader.history(attempt.id)) for attempt in attempts),
+        attempts=tuple(_attempt(task.provider, attempt, reader.history(attempt.id)) for attempt in attempts),
         files=tuple(
             ShownFile(
                 kind=row.kind,
@@ -283,7 +286,7 @@ def _since(root: Path, digests: Mapping[str, str | None]) -> Since:
     return Since.SAME if now == digests else Since.CHANGED
 
 
-def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:
+def _attempt(provider: str, attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:
     observed, grounds = attempt.generation, attempt.resolution_evidence
     ended = [row.at for row in history if row.state is attempt.state and attempt.state.is_terminal]
     known = history[-1].at - attempt.intended_at if history else 0.0
@@ -313,4 +316,5 @@ def _attempt(attempt: AttemptRow, history: list[HistoryRow]) -> ShownAttempt:
         taken=attempt.taken,
         error_code=attempt.error_code or None,
         error_message=attempt.error_message or None,
+        account="" if attempt.account == provider else attempt.account,
     )

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 ID_PREFIX: Final = "fa1-"
 HISTORY = "/v1/models/requests/by-endpoint"
 PRICES = "/v1/models/pricing"
+BILLING = "/v1/account/billing"
 MOST_UPLOAD = 100_000_000
 """Bytes; above, the official client sends parts."""
 PAYLOADS_LIFE = 30 * 86_400.0
@@ -89,6 +90,7 @@ def fal_routes(state: State) -> list[Route]:
     return [
         Route(HISTORY, fal.history, methods=["GET"]),
         Route(PRICES, fal.prices, methods=["GET"]),
+        Route(BILLING, fal.billing, methods=["GET"]),
         Route("/.well-known/jwks.json", fal.keys, methods=["GET"]),
         Route("/storage/auth/token", fal.token, methods=["POST"]),
         Route("/storage/upload/initiate", fal.initiate, methods=["POST"]),
@@ -403,6 +405,17 @@ class _Fal(MeshRoutes):
                 if (price := _USD_PER_SECOND.get(_family(each))) is not None
             ]
             return {"prices": rows, "next_cursor": None, "has_more": False}, 200
+
+        return await self._reply(request, Where.LIST, "", make)
+
+    async def billing(self, request: Request) -> Response:
+        """Every key here is an admin's; nothing is taken off."""
+        self.state.stats.lists += 1
+
+        def make(_owner: str, _struck: Struck) -> tuple[dict[str, Any], int]:
+            asked = request.query_params.getlist("expand")
+            more = {"credits": {"current_balance": 24.5, "currency": "USD"}} if "credits" in asked else {}
+            return {"username": "sandbox", **more}, 200
 
         return await self._reply(request, Where.LIST, "", make)
 

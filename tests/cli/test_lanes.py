@@ -5,6 +5,7 @@ accounts, so that nothing here is a rehearsal.
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ import pytest
 
 from runner.__main__ import main
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
+from tests.support.deadline import deadline_once
 
 HOUSE = """\
 version: 1
@@ -365,3 +367,68 @@ def test_a_task_in_doubt_is_adopted_at_the_account_that_submitted_it(house: Hous
     assert house.call("run", "mix.yaml") == 0
     assert house.states() == {"done": 4}
     assert house.accepted == {"acme": 2, "globe": 2}
+
+
+@pytest.mark.security(16)
+@pytest.mark.parametrize("verb", [("collect", "--give-up", "one-1", "--yes"), ("collect",)])
+def test_a_manifest_that_is_written_again_holds_the_key_of_no_account(
+    house: House, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    """That of `globe`, which has no known form, and nothing in flight any more."""
+    key = "globe-0123456789"
+    monkeypatch.setenv("GLOBE_KEY", key)
+    assert house.call("run", house.write("mix.yaml", text=f"a teapot {key}"), "--only", "two-*") == 0
+    stuck = house.servers["acme"].faults
+    stuck.add(Fault(where=Where.GET, kind=Kind.REGRESS, times=None))
+    with deadline_once(lambda: house.accepted["acme"] == 2):
+        assert house.call("run", "mix.yaml", "--deadline", "60s") == 75
+    stuck.clear()
+    assert house.call(*verb) == 0, house.err
+    text = (house.root / "runs/latest/manifest.json").read_text()
+    assert "a teapot [secret]" in text
+    assert key not in text + house.out + house.err
+
+
+def test_show_names_the_account_and_its_command_reaches_it(house: House) -> None:
+    assert house.call("run", house.write("mix.yaml")) == 0, house.err
+    assert house.call("show", "one-1") == 0
+    assert "1. by run, account acme, " in house.out
+    assert house.call(*_first_command(house.err)) == 0, house.err
+    assert house.accepted == {"acme": 3, "globe": 2}
+    assert house.call("show", "one-1", "--output-format", "json") == 0
+    assert [attempt["account"] for attempt in json.loads(house.out)[0]["attempts"]] == ["acme", "acme"]
+
+
+def test_show_leads_to_the_rehearsal_of_a_server_of_ones_own(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESHAPI_API_KEY", "rsk_rehearsal")
+    monkeypatch.setenv("GETIMG_API_KEY", "rsk_rehearsal")
+    url = house.servers["acme"].url
+    assert house.call("run", house.write("mix.yaml"), "--base-url", url) == 0, house.err
+    assert house.call("show", "two-1") == 0
+    assert house.call(*_first_command(house.err)) == 0, house.err
+    assert house.accepted == {"acme": 5, "globe": 0}
+
+
+def test_show_says_what_to_put_back_where_an_account_moved_or_went(house: House) -> None:
+    assert house.call("run", house.write("mix.yaml"), "--only", "one-1") == 0, house.err
+    file, url = house.root / "callsheet.yaml", house.servers["acme"].url
+    said = file.read_text()
+    file.write_text(said.replace(url, "https://mesh.studio.example"))
+    assert house.call("show", "one-1") == 0
+    assert f'leads to https://mesh.studio.example now; first put back its `base_url: "{url}"`' in house.err
+    file.write_text(said.replace("acme: ", "other: "))
+    assert house.call("show", "one-1") == 0
+    assert "names no account `acme` now; first put it back" in house.err
+    file.write_text(said.replace("127.0.0.1", "localhost"))
+    assert house.call("show", "one-1") == 0
+    assert "put" not in house.err
+    assert house.call(*_first_command(house.err)) == 0, house.err
+    assert house.accepted == {"acme": 2, "globe": 0}
+
+
+def _first_command(told: str) -> list[str]:
+    """What the first line of advice says to type."""
+    line = next(line for line in told.splitlines() if line.startswith("next: callsheet "))
+    return shlex.split(line.removeprefix("next: callsheet ").partition("    ")[0])

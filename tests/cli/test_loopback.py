@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import ExitCode
-from runner.http.access import is_same_loopback
+from runner.http.access import is_same_server
 from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.support.deadline import deadline_once
 from tests.support.verb_bench import JOB, VerbBench
@@ -47,8 +47,9 @@ def test_what_is_in_flight_is_collected_under_another_name(verbs: VerbBench, ser
         ("http://127.0.0.2:1", "http://127.0.0.1:1", False),
         ("https://api.meshapi.ai", "https://localhost", False),
         ("sandbox", "http://localhost", False),
-        ("sandbox", "sandbox", False),
+        ("http://localhost:1/a", "http://127.0.0.1:1", False),
+        ("sandbox", "sandbox", True),
     ],
 )
 def test_which_origins_are_spellings_of_one(one: str, other: str, is_same: bool) -> None:
-    assert is_same_loopback(one, other) is is_same_loopback(other, one) is is_same
+    assert is_same_server(one, other) is is_same_server(other, one) is is_same

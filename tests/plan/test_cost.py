@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from runner.json_value import JsonValue
 from runner.money import MICROS, Price, PriceUnit, limit_micros, micros, usd_text
 from runner.plan.cost import Estimate, Total, estimate, token_count
+from runner.providers.ark import ARK
 from runner.providers.getimg import GETIMG
 from runner.providers.mesh import MESH
 from runner.providers.provider import Provider
@@ -16,6 +17,7 @@ from runner.providers.provider import Provider
 SECOND = "byteplus/dreamina-seedance-2-0-260128"
 PRO = "byteplus/seedance-1-0-pro"
 DRAFTS = "byteplus/dreamina-seedance-2-5"
+ON_ARK = {SECOND: "dreamina-seedance-2-0-260128", DRAFTS: "dreamina-seedance-2-5-260628"}
 TEXT: JsonValue = {"type": "text", "text": "A teapot"}
 VIDEO: JsonValue = {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}}
 
@@ -124,23 +126,35 @@ def test_the_price_list_by_model_size_and_sound(model: str, fields: dict[str, Js
     assert reckon(model=model, **fields).price == price("usd_per_mtok", usd)
 
 
-@pytest.mark.parametrize(
-    ("model", "usd", "least"), [(SECOND, "4.3", True), (DRAFTS, "6.40", True), (PRO, "0", False)]
-)
-def test_a_video_among_the_inputs_has_a_least_bill(model: str, usd: str, least: bool) -> None:
-    found = reckon(VIDEO, model=model)
-    assert found.price == (price("usd_per_mtok", usd) if least else None)
-    assert ("9 s are billed for 5 s at least" in found.note) is least
+@pytest.mark.parametrize("provider", [MESH, ARK])
+@pytest.mark.parametrize(("model", "usd", "seconds"), [(SECOND, "4.3", 15), (DRAFTS, "6.40", 30)])
+@pytest.mark.parametrize("duration", [5, 15])
+def test_the_videos_among_the_inputs_count_as_long_as_they_may_be(
+    provider: Provider, model: str, usd: str, seconds: int, duration: int
+) -> None:
+    """The least that is billed lies below that: 9 s where 5 s are made."""
+    model = model if provider is MESH else ON_ARK[model]
+    found = reckon(VIDEO, VIDEO, model=model, provider=provider, duration=duration)
+    assert found.tokens == token_count(24 * (duration + seconds) + 1, 1280, 720)
+    assert found.tokens > token_count(24 * 9 * duration // 5, 1280, 720)
+    assert found.price == price("usd_per_mtok", usd)
+    assert found.micros == -(-found.tokens * Decimal(usd) // 1)
+    assert found.note == f"the videos among the inputs count, {seconds} s at most"
+
+
+def test_a_video_for_a_model_that_takes_none_has_no_known_price() -> None:
+    found = reckon(VIDEO, model=PRO)
+    assert (found.tokens, found.micros, found.price) == (None, None, None)
+
+
+def test_with_a_video_the_price_is_known_only_where_the_size_is() -> None:
+    found = reckon(VIDEO, ratio="adaptive")
+    assert (found.tokens, found.micros) == (None, None)
+    assert "`ratio` is left to the service" in found.note
 
 
 def test_1080p_at_21_9_has_its_published_size() -> None:
     assert reckon(resolution="1080p", ratio="21:9").tokens == token_count(121, 2206, 946)
-
-
-def test_a_video_among_the_inputs_has_another_price_and_an_unknown_length() -> None:
-    found = reckon(VIDEO)
-    assert (found.tokens, found.micros) == (None, None)
-    assert found.price == price("usd_per_mtok", "4.3")
 
 
 def test_a_final_of_a_draft_is_as_large_as_its_draft() -> None:

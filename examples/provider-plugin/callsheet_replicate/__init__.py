@@ -55,6 +55,8 @@ REPLICATE: Final = Provider(
     # it ended before it began
     free_ends=frozenset({GenerationStatus.EXPIRED}),
     publishes_models=True,
+    # at replicate.delivery they lie open; the pages say that the key is for files of the API too
+    keyed_files=True,
     takes_uploads=True,
     upload_paths=frozenset({"/files"}),
     signs_callbacks=True,

@@ -99,6 +99,7 @@ def replicate_routes(state: State) -> list[Route]:
         Route(at + "/{task_id}/cancel", calling("cancel"), methods=["POST"]),
         Route("/v1/files", calling("upload"), methods=["POST"]),
         Route("/v1/files/{file_id}", calling("file"), methods=["GET", "DELETE"]),
+        Route("/v1/files/{file_id}/download", calling("download"), methods=["GET"]),
         Route("/v1/webhooks/default/secret", calling("secret"), methods=["GET"]),
     ]
 
@@ -355,6 +356,14 @@ class ReplicateRoutes(MeshRoutes):
         made = await self.read_only(request, Where.GET, "", make)
         is_deleted = request.method == "DELETE" and made.status_code == 200
         return Response(status_code=204) if is_deleted else made
+
+    async def download(self, request: Request) -> Response:
+        """The bytes of a file, for the key that it belongs to."""
+        made = await self.file(request)
+        if made.status_code != 200:
+            return made
+        kept = self._files[request.path_params["file_id"]]
+        return Response(kept.content, media_type=kept.document["content_type"])
 
     async def secret(self, request: Request) -> Response:
         return await self.read_only(

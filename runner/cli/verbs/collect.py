@@ -9,11 +9,10 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.attempt_keys import group_by_key
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
 from runner.cli.evicting import evict_old
-from runner.cli.fetching import collect_everything, redactor_of, refresh_manifest, services
+from runner.cli.fetching import collect_everything, refresh_manifest, services
 from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command
 from runner.cli.options import (
@@ -137,8 +136,7 @@ def _give_up(
                 give_up_attempt(ledger, attempt, time.time())
         run = ledger.read.run(attempt.run_id)
         assert run is not None
-        groups = group_by_key([place], ledger, [attempt])
-        refresh_manifest(ledger, place.project, run, redactor_of(groups), is_told=True)
+        refresh_manifest(ledger, place.project, run, is_told=True)
     console.summary(f"{task.name}: given up")
     again = command("retry", run.id, "--only", task.name, service=service)
     console.next_step(again, "fetches it where the service still has it, and buys it again where not")

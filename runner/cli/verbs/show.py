@@ -19,11 +19,12 @@ from runner.cli.completion import complete_task
 from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options
-from runner.cli.place import here, leading_to, task_words, world_words, worlds
+from runner.cli.place import choose_places, here, leading_to, task_words, world_words, worlds
 from runner.cli.runs import nothing_yet, reading, run_ids
 from runner.cli.task_list import painted
 from runner.errors import UsageError
 from runner.http.verdicts import Verdict
+from runner.job.load_project import readable_project_file
 from runner.ledger.open import open_search
 from runner.ledger.search import FoundTask, LedgerSearch
 from runner.ledger.states import STATE_WORDS, TaskState
@@ -75,7 +76,10 @@ def show(what: str, service: ServiceOptions, output_format: str) -> None:
             console.block(line)
     for note in found.notes:
         console.note(note)
-    service = leading_to(documents[0].origin, found.project, service)
+    if lost := _lost_account(documents[0], found.project):
+        console.note(lost)
+    else:
+        service = leading_to(documents[0].origin, found.project, service)
     for line, why in _again(documents[0], found.project, service):
         console.next_step(line, why)
 
@@ -179,10 +183,12 @@ def _card(task: ShownTask, by: str, project: Project) -> Iterator[str]:
         yield from _row("run", f"{run.id}, date {run.date}")
         yield from _row("job file", _job_words(run, project))
         yield from _row("", f"as it was run: {shown_path(project.root / run.job_kept)}")
+    is_told = len(readable_project_file(project.root).accounts) > 1
     for number, attempt in enumerate(task.attempts, 1):
         accepted = f"accepted as {attempt.remote_id}" if attempt.remote_id else attempt.state
         request = f" (request {attempt.request_id})" if attempt.request_id else ""
-        words = f"{number}. by {attempt.reason}, {attempt.intended_at}, {accepted}{request}"
+        payer = f", account {attempt.account or task.provider}" if is_told or attempt.account else ""
+        words = f"{number}. by {attempt.reason}{payer}, {attempt.intended_at}, {accepted}{request}"
         yield from _row("attempt" if number == 1 else "", words)
         yield from _row("", _outcome_words(attempt))
     for file in task.files:
@@ -268,6 +274,20 @@ def _media_words(media: MediaFacts) -> str:
     length = f", {media.duration:g} s" if media.duration else ""
     codec = f", {media.codec}" if media.codec else ""
     return f"{size}{length}{codec}"
+
+
+def _lost_account(task: ShownTask, project: Project) -> str:
+    """What has to be put back before any command reaches the task's account; empty where they do."""
+    name = (task.attempts[-1].account if task.attempts else "") or task.provider
+    account = readable_project_file(project.root).accounts.get(name)
+    if account is None:
+        there = f"callsheet.yaml names no account `{name}` now"
+        return "" if name == task.provider else f"{there}; first put it back, with its `api_key_env`"
+    plain = ServiceOptions(sandbox=False, base_url=None)
+    if project.is_rehearsal or choose_places({name: account}, project, plain)[name].origin == task.origin:
+        return ""
+    back = f'first put back its `base_url: "{task.origin}"`'
+    return f"the account `{name}` of callsheet.yaml leads to {account.origin} now; {back}"
 
 
 def _again(task: ShownTask, project: Project, service: ServiceOptions) -> Iterator[tuple[str, str]]:

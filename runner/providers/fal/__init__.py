@@ -72,6 +72,7 @@ FAL: Final = Provider(
     listing=Listing(kind=ListKind.HISTORY, by_model=True, page=100, window=HISTORY_LIFE),
     callback_field="fal_webhook",
     publishes_models=True,
+    tells_costs=True,
     takes_uploads=True,
     upload_paths=frozenset({TOKEN_PATH, UPLOAD_PATH}),
     signs_callbacks=True,

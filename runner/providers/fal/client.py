@@ -22,6 +22,7 @@ from runner.http.answers import (
     read_object,
     read_plain,
     read_url,
+    read_usd,
     usable_id,
 )
 from runner.http.free import FreeRequests
@@ -50,9 +51,11 @@ from runner.providers.read_published import LeftOutError, published_price, read_
 
 HISTORY_PATH: Final = "/v1/models/requests/by-endpoint"
 PRICES_PATH: Final = "/v1/models/pricing"
+BILLING_PATH: Final = "/v1/account/billing"
 KEYS_PATH: Final = "/.well-known/jwks.json"
 NOBODYS: Final = "00000000-0000-0000-0000-000000000000"
 HANDLE: Final = ("response_url", "status_url", "cancel_url")
+_NOT_FOR_THIS_KEY: Final = frozenset({401, 403})
 MOST_ENDPOINTS: Final = 50
 """In one question for prices."""
 UPLOAD_LIFE: Final = 7 * 86_400
@@ -212,6 +215,19 @@ class FalClient(Client):
         return read_published(
             named, read_rates, source=f"{self.hosts['platform'].access.origin}{PRICES_PATH}"
         )
+
+    async def balance(self) -> str:
+        """What the account may still spend: fal tells it to an admin's key alone. Raises ProviderError."""
+        try:
+            answer = await self.hosts["platform"].get(BILLING_PATH, [("expand", "credits")])
+        except ProviderError as error:
+            if error.status in _NOT_FOR_THIS_KEY:
+                return ""
+            raise
+        told = read_object(answer).get("credits")
+        if not isinstance(told, dict) or told.get("currency") != "USD":
+            return ""
+        return read_usd(told.get("current_balance"))
 
     async def upload(self, file: InputFile, content: bytes) -> str:
         """Its URL, after a token for the files' host, which gets no key. Raises ProviderError."""

@@ -218,6 +218,17 @@ class TestAccounts:
         assert "studio     USD 100.00 left" in studio.out
         assert self.KEY not in studio.out
 
+    def test_fal_tells_its_balance_to_an_admins_key_alone(
+        self, studio: VerbBench, server: SandboxServer
+    ) -> None:
+        self.name(studio, f"studio: {{provider: fal, base_url: '{server.url}', api_key_env: STUDIO_KEY}}")
+        assert studio.call("doctor") == ExitCode.DONE, studio.out
+        assert "studio     USD 24.5 left" in studio.out
+        server.faults.add(Fault(where=Where.LIST, kind=Kind.ANSWER, status=403, times=None))
+        assert studio.call("doctor") == ExitCode.DONE, studio.out
+        assert "takes the key of STUDIO_KEY" in studio.out
+        assert "USD" not in studio.out
+
     def test_costs_that_agree_are_told_as_such(self, studio: VerbBench, server: SandboxServer) -> None:
         self.spend(studio, server, 200_000)
         assert studio.call("doctor") == ExitCode.DONE
@@ -244,7 +255,7 @@ class TestAccounts:
         server.faults.add(Fault(where=Where.LIST, kind=Kind.FIELDS, fields={"currency": "EUR"}, times=None))
         assert studio.call("doctor") == ExitCode.DONE
         assert "EUR" not in studio.out
-        assert "left" not in studio.out
+        assert "USD" not in studio.out
 
     def test_a_key_that_is_not_here_is_a_warning_with_its_variable(
         self, studio: VerbBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch

@@ -354,6 +354,35 @@ async def test_an_upload_without_a_usable_token_or_address_is_none(answers: list
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("status", "document", "told"),
+    [
+        (200, {"username": "us", "credits": {"current_balance": 24.5, "currency": "USD"}}, "24.5"),
+        (200, {"username": "us", "credits": {"current_balance": 24.5, "currency": "EUR"}}, ""),
+        (200, {"username": "us"}, ""),
+        (401, {"detail": "an admin key is needed"}, ""),
+        (403, {"detail": "an admin key is needed"}, ""),
+    ],
+)
+async def test_the_balance_is_told_to_an_admins_key_in_dollars(
+    status: int, document: dict[str, object], told: str
+) -> None:
+    with answering(answer(status, document)) as server:
+        async with fal_at(server.origin) as fal:
+            assert (await fal.balance(), await fal.spent(0.0, 1.0)) == (told, "")
+    (asked,) = server.requests
+    assert asked.startswith(b"GET /v1/account/billing?expand=credits HTTP/1.1\r\n")
+
+
+@pytest.mark.anyio
+async def test_a_balance_that_cannot_be_asked_for_is_an_error() -> None:
+    with answering(answer(500, {"detail": "x"})) as server:
+        async with fal_at(server.origin) as fal:
+            with pytest.raises(ProviderError):
+                await fal.balance()
+
+
+@pytest.mark.anyio
 async def test_a_price_that_the_resolution_decides_over_is_not_one() -> None:
     """It is told where it is not among those that are known."""
     other = "bytedance/seedance-2.5/text-to-video"
