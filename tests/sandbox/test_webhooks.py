@@ -70,7 +70,7 @@ def test_webhooks_come_early_and_forged(receiver: Receiver) -> None:
 
 
 def test_a_restart_still_announces(receiver: Receiver, tmp_path: Path) -> None:
-    config = SandboxConfig(latency=(0.15, 0.15), store=tmp_path / "s.db")
+    config = SandboxConfig(latency=(1.0, 1.0), store=tmp_path / "s.db")
     with SandboxServer(config) as server, connect(server) as client:
         task_id = create(client, callback_url=receiver.url)
     with SandboxServer(config):

@@ -32,7 +32,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
 
     def next(self) -> dict[str, Any]:
-        return self._received.get(timeout=5)
+        return self._received.get(timeout=60)
 
     def is_empty_after(self, seconds: float = 0.05) -> bool:
         try:
