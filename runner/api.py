@@ -13,7 +13,7 @@ from runner.assemble import JobOrder, carry_out
 from runner.desk.report import make_report
 from runner.errors import CallsheetError, RefusedError
 from runner.http.access import ApiKey
-from runner.job.environment import read_env
+from runner.job.environment import read_env, redactor_of
 from runner.lane.costs import question
 from runner.lane.machine import Machine
 from runner.plan.plan import Plan, make_plan
@@ -21,7 +21,6 @@ from runner.project import find_project
 from runner.providers.place import Place, as_known, find_keys
 from runner.record.events import Observer
 from runner.record.facts import KEY_VARIABLE, session_facts
-from runner.redact import Redactor
 from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import prepare_run
@@ -94,7 +93,8 @@ async def run_plan(
         )
         if not is_agreed and (asked := question(job, prepared.new)):
             raise RefusedError(f"{asked}; nothing was sent", hint="give is_agreed=True")
-        redactor = Redactor(key.value for key in keys.values() if isinstance(key, ApiKey))
+        known = [key.value for key in keys.values() if isinstance(key, ApiKey)]
+        redactor = redactor_of(job.root, os.environ, known)
         facts = session_facts(["run_plan"], job.root / job.file, job.root, redactor)
         facts |= {} if given else {KEY_VARIABLE: job.api_key_env}
         order = JobOrder(prepared, places, keys, facts, observe, _LOG.warning)

@@ -19,6 +19,7 @@ from runner.http.access import NO_KEY, Access, ApiKey, is_loopback
 from runner.http.route import Route, find_route
 from runner.http.transport import tls_context
 from runner.http.verdicts import ProviderError
+from runner.job.environment import redactor_of
 from runner.job.load_project import readable_project_file
 from runner.job.model import RunPolicy, WebhookPolicy
 from runner.json_value import JsonValue
@@ -39,7 +40,6 @@ from runner.providers import BUILT_IN, connect
 from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.folder import RunFolder
-from runner.redact import Redactor
 from runner.run.archive import Archive
 from runner.run.finish import RunResult
 from runner.run.prepare import Prepared
@@ -137,7 +137,7 @@ def open_tools(
         observe=observe,
         fetch=Downloader(files, tls_context(route.certificates), route),
         files=files,
-        redactor=Redactor([*(key.value for key in keys), *route.secrets]),
+        redactor=redactor_of(project.root, os.environ, [*(key.value for key in keys), *route.secrets]),
         limits=limits.downloads,
         stores=Stores(route),
         archive=archive,

@@ -21,7 +21,7 @@ from runner.cli.watching import watching
 from runner.cli.work import Work
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError
 from runner.http.access import ApiKey
-from runner.job.environment import key_names, read_env
+from runner.job.environment import redactor_of
 from runner.job.load import LoadOptions, load_job
 from runner.job.load_project import readable_project_file
 from runner.job.rundate import RunDate
@@ -253,7 +253,4 @@ def refresh_manifest(ledger: Ledger, project: Project, run: RunRow, *, is_told: 
 def _redactor(ledger: Ledger, project: Project, run: RunRow) -> Redactor:
     """Removes every key that is here: of each account, and of the variables that the run's sessions used."""
     used = {name for name in ledger.read.session_facts(run.id, KEY_VARIABLE) if isinstance(name, str)}
-    environment = read_env(project.root, os.environ, allow=frozenset(used))
-    keys = (environment.get(name, "").strip() for name in key_names(project.root) | used)
-    # an account of another job may have a word for a key, such as `EMPTY`
-    return Redactor(key for key in keys if ApiKey(key).is_maskable)
+    return redactor_of(project.root, os.environ, also=frozenset(used))

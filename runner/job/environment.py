@@ -8,12 +8,14 @@ API key is never the value of an expression, whatever is allowed.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
+from runner.http.access import ApiKey
 from runner.job.load_project import readable_project_file
 from runner.plain_file import read_plain
 from runner.providers import every
+from runner.redact import Redactor
 
 _MOST_BYTES = 256 * 1024
 
@@ -66,6 +68,16 @@ def why_refused(name: str, *, allow: frozenset[str], trust_job: bool, keys: Set[
         f"`{name}` is not one of the provider's own variables",
         f"if this job may read it: --allow-env {name}, or --trust-job for all that it lists",
     )
+
+
+def redactor_of(
+    root: Path, environ: Mapping[str, str], keys: Iterable[str] = (), *, also: frozenset[str] = frozenset()
+) -> Redactor:
+    """Removes `keys` and every key that is here: of each account, and of the variables `also`."""
+    environment = read_env(root, environ, allow=also)
+    here = (environment.get(name, "").strip() for name in key_names(root) | also)
+    # an account of another job may have a word for a key, such as `EMPTY`
+    return Redactor([*keys, *(key for key in here if ApiKey(key).is_maskable)])
 
 
 def _read_file(path: Path) -> Mapping[str, str]:

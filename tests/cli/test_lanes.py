@@ -432,3 +432,25 @@ def _first_command(told: str) -> list[str]:
     """What the first line of advice says to type."""
     line = next(line for line in told.splitlines() if line.startswith("next: callsheet "))
     return shlex.split(line.removeprefix("next: callsheet ").partition("    ")[0])
+
+
+@pytest.mark.security(16)
+@pytest.mark.parametrize("verb", ["run", "resume", "retry"])
+def test_what_a_run_writes_holds_the_key_of_no_other_account(house: House, verb: str) -> None:
+    """That of `spare`, in `.env`, which no job names."""
+    key = "spare-0123456789"
+    settings = house.root / "callsheet.yaml"
+    settings.write_text(settings.read_text() + "  spare: {provider: mesh, api_key_env: SPARE_KEY}\n")
+    (house.root / ".env").write_text(f"SPARE_KEY={key}\n")
+    refused = Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=422, message=f"not with {key}", times=2)
+    house.servers["acme"].faults.add(refused)
+    code = house.call("run", house.write("mix.yaml", text=f"a teapot {key}"))
+    assert code == 1, house.err
+    if verb != "run":
+        refused = Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=422, message=f"no {key}", times=1)
+        house.servers["acme"].faults.add(refused)
+        house.call(verb, *(("--yes",) if verb == "retry" else ()))
+    written = [path for path in (house.root / "runs/latest/").iterdir() if path.suffix in (".json", ".jsonl")]
+    assert len(written) >= 2
+    assert [path.name for path in written if key in path.read_text()] == []
+    assert "a teapot [secret]" in (house.root / "runs/latest/manifest.json").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import os
 import random
 import sys
 import time
@@ -45,6 +46,7 @@ from runner.errors import (
     UsageError,
 )
 from runner.http.access import ApiKey
+from runner.job.environment import redactor_of
 from runner.job.load_project import load_project_file, readable_project_file
 from runner.job.model import OnEdit
 from runner.job.sources import JobCopy
@@ -468,8 +470,10 @@ def _carry_out(
     """The results in the same order; jobs that have nothing to do load no engine. Another machine that drives
     an account is waited for `wait` seconds.
     """
-    redactor = Redactor(key.value for job in jobs for key in job.keys.values() if isinstance(key, ApiKey))
-    facts = [_facts(job, redactor) for job in jobs]
+    keys = [key.value for job in jobs for key in job.keys.values() if isinstance(key, ApiKey)]
+    roots = {job.loaded.place.project.root for job in jobs}
+    redactors = {root: redactor_of(root, os.environ, keys) for root in roots}
+    facts = [_facts(job, redactors[job.loaded.place.project.root]) for job in jobs]
     results: dict[int, RunResult | CallsheetError] = {}
     at_work: list[int] = []
     for number, job in enumerate(jobs):
@@ -485,7 +489,7 @@ def _carry_out(
                 facts=facts[number],
                 observe=plain(job.shown).observe,
                 warn=console.error,
-                redactor=redactor,
+                redactor=redactors[project.root],
             )
         except CallsheetError as error:
             results[number] = error
