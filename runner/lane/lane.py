@@ -80,7 +80,7 @@ class Lane:
         self.patience = policy.timeout
         rates = [rate for rate in (tools.rate, policy.rate) if rate is not None]
         self.clock = ServerClock(machine)
-        self.uploads = Uploads(tools.client.upload, machine.random)
+        self.uploads = Uploads(tools.client.upload, machine.random, patience=policy.timeout)
         self.object_uploads = tools.uploads
         self.requests = RequestPace(
             min(rates, default=None),
@@ -90,7 +90,7 @@ class Lane:
         )
         self.in_flight = InFlight(policy.concurrency, lambda: self.requests.most_in_flight, stand_back)
         self.breaker = Breaker(self.ping, machine.random, self._still_down, lambda: gate.is_wanted)
-        gate.when_stopped.append(self.breaker.wake)
+        gate.when_stopped += [self.breaker.wake, self.requests.stop_submits]
         self.slots = anyio.Semaphore(policy.submit_slots, fast_acquire=True)
         """At most so many submits are between intent and outcome."""
         self.tags: set[int] = set()

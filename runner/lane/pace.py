@@ -57,7 +57,9 @@ class Retry:
 
 
 class StillLimitedError(ProviderError):
-    """The service has answered free requests with nothing but 429 for as long as we wait for that."""
+    """The service has answered free requests with nothing but 429 for as long as we wait for that, or asks
+    for a longer wait.
+    """
 
 
 @dataclass
@@ -74,8 +76,9 @@ class RequestPace:
     though half as many requests a minute have passed before meets the other limit. Then
     `most_in_flight` sinks, for submits alone there is a pause, and the rate is what it was.
 
-    After `patience` seconds in which no free request was answered with anything else, all waiting ends:
-    free requests raise, submits come back to find that `give_up` has stopped them.
+    After `patience` seconds in which no free request was answered with anything else, or where the service
+    asks for a longer wait than that, all waiting ends: free requests raise, submits come back to find that
+    `give_up` has stopped them. A limit on tasks at once, where the wait is too long, ends the submits alone.
     """
 
     BURST: ClassVar = 5
@@ -91,6 +94,7 @@ class RequestPace:
     _refused_since: float | None = None
     _lost: str = ""
     _has_lost: anyio.Event = field(default_factory=anyio.Event)
+    _has_stopped: anyio.Event = field(default_factory=anyio.Event)
     _next: float = -math.inf
     _blocked_until: float = -math.inf
     _submits_blocked_until: float = -math.inf
@@ -126,14 +130,19 @@ class RequestPace:
         """Waits until one more request may go. Raises StillLimitedError, but not for a submit."""
         slot = self._reserve()
         # a 429 that arrives meanwhile moves the moment
-        while not self._lost and (wait := max(slot, self._blocked(is_submit)) - anyio.current_time()) > 0:
+        ended = self._has_stopped if is_submit else self._has_lost
+        while not ended.is_set() and (wait := max(slot, self._blocked(is_submit)) - anyio.current_time()) > 0:
             with anyio.move_on_after(wait):
-                await self._has_lost.wait()
+                await ended.wait()
         if self._lost and not is_submit:
             raise StillLimitedError(Trouble.RATE_LIMITED, self._lost, status=429)
         now = anyio.current_time()
         self._sent.append(now)
         self._proved = max(self._proved, self._recent(now))
+
+    def stop_submits(self) -> None:
+        """No submit waits any more: those that do come back at once."""
+        self._has_stopped.set()
 
     def answered(self) -> None:
         """A free request got an answer that is not a 429."""
@@ -145,13 +154,19 @@ class RequestPace:
         if self._refused_since is None:
             self._refused_since = now
         self.throttled(error.retry_after, error.message)
-        if not self._lost and max(now, self._blocked_until) - self._refused_since > self.patience:
-            self._lost = (
-                "the service answers nothing but 429, and its next wait would pass run.timeout"
-                f" ({self.patience:g} s): {error.message}"
-            )
-            self.give_up(self._lost)
-            self._has_lost.set()
+        if max(now, self._blocked_until) - self._refused_since > self.patience:
+            self._lose(f"the service answers nothing but 429, and {self._too_long(error.message)}")
+
+    def _too_long(self, said: str) -> str:
+        return f"its next wait would pass run.timeout ({self.patience:g} s): {said}"
+
+    def _lose(self, why: str) -> None:
+        if self._lost:
+            return
+        self._lost = why
+        self.give_up(why)
+        self.stop_submits()
+        self._has_lost.set()
 
     def throttled(self, retry_after: float | None, said: str = "", *, in_flight: int | None = None) -> None:
         """The service answered 429 with the message `said`: nothing goes out for that long, and less
@@ -167,6 +182,8 @@ class RequestPace:
             return
         is_echo = now < self._blocked_until
         self._blocked_until = max(self._blocked_until, now + pause)
+        if self._refused_since is None and pause > self.patience:
+            self._lose(f"the service refuses submits (429), and {self._too_long(said)}")
         if is_echo:
             # requests that were on their way together are refused together: one lesson, not many
             return
@@ -181,6 +198,9 @@ class RequestPace:
     def _lower_room(self, now: float, pause: float, said: str, in_flight: int) -> None:
         is_echo = now < self._submits_blocked_until
         self._submits_blocked_until = max(self._submits_blocked_until, now + pause)
+        if pause > self.patience and not self._has_stopped.is_set():
+            self.give_up(f"the service takes no more tasks at once (429), and {self._too_long(said)}")
+            self.stop_submits()
         if is_echo:
             return
         self.waiting("the service's limit on tasks at once (429)", pause, said)

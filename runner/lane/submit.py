@@ -138,7 +138,7 @@ class Submission:
                 problem = f"the API cannot be reached: {outcome.evidence.error or outcome.evidence.reason}"
                 self.lane.gate.stop_submitting(ExitCode.UNREACHABLE, problem)
                 return None
-            if retry.seconds > self.lane.patience:
+            if retry.seconds + (outcome.retry_after or 0.0) > self.lane.patience:
                 self._lose_patience(outcome.evidence)
                 return None
             # a service that says "at once" each time is asked less and less all the same
@@ -166,7 +166,7 @@ class Submission:
             problem = f"{self.task.name}: {evidence.reason}; run again later"
             self.submitter.control.condition(ExitCode.TRY_AGAIN, problem)
             self.submitter.control.left(self.task.name, problem, self.task.identity)
-        else:
+        elif self.lane.gate.may_submit:  # or the pace has told it
             self.lane.gate.stop_submitting(
                 ExitCode.TRY_AGAIN, f"the service keeps refusing: {evidence.reason}"
             )

@@ -51,6 +51,8 @@ class Uploads:
     put: Put
     random: random.Random
     kept: float = KEPT
+    patience: float = math.inf
+    """Seconds: a service that asks for a longer wait is asked no more."""
     _done: dict[str, _Upload] = field(default_factory=dict)
     _turns: dict[str, anyio.Lock] = field(default_factory=dict)
 
@@ -72,9 +74,10 @@ class Uploads:
             try:
                 return await self.put(file, content)
             except ProviderError as error:
-                if retry.failed() or not error.may_pass:
+                wait = error.retry_after or 0.0
+                if retry.failed() or not error.may_pass or retry.seconds + wait > self.patience:
                     raise
-                await anyio.sleep(max(retry.pause(), error.retry_after or 0.0))
+                await anyio.sleep(max(retry.pause(), wait))
 
 
 LONGEST = 7 * 86_400.0

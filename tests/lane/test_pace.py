@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 
 import anyio
@@ -262,3 +263,29 @@ def test_new_work_waits_for_downloads_and_for_a_place_and_paid_work_for_neither(
         return at
 
     assert simulate(scenario) == [pytest.approx(0.1), pytest.approx(20.0), pytest.approx(26.0)]
+
+
+def test_a_wait_for_room_that_is_too_long_ends_the_submits_alone() -> None:
+    async def scenario() -> tuple[float, float, list[str]]:
+        said: list[str] = []
+        pace = RequestPace(rate=None, patience=60.0, give_up=said.append)
+        for _ in range(40):
+            await pace.acquire()
+        await anyio.sleep(59)
+        await pace.acquire()
+        await anyio.sleep(2)
+        async with anyio.create_task_group() as group:
+            pace.throttled(10.0, in_flight=3)
+            group.start_soon(functools.partial(pace.acquire, is_submit=True))
+            await anyio.sleep(1)
+            pace.throttled(600.0, "no room", in_flight=3)
+        submitted = anyio.current_time()
+        await pace.acquire()
+        return submitted, anyio.current_time(), said
+
+    submitted, asked, said = simulate(scenario)  # type: ignore[misc]
+    assert submitted == asked == 62.0
+    assert said == [
+        "the service takes no more tasks at once (429),"
+        " and its next wait would pass run.timeout (60 s): no room"
+    ]

@@ -74,6 +74,23 @@ async def test_polls_that_are_always_refused_leave_their_tasks_to_the_next_start
 
 @pytest.mark.anyio
 @pytest.mark.fault(73)
+@pytest.mark.parametrize("paid", [0, 1])
+async def test_a_submit_is_not_waited_for_longer_than_run_timeout(
+    paid: int, bench: RunBench, server: SandboxServer
+) -> None:
+    """Nor is what was accepted beside it, which is fetched by the next run."""
+    server.faults.add(limited(Where.SUBMIT, after=paid, retry_after=600.0, message="slow down"))
+    file, started = bench.write_job(job_text(seeds=3, run="timeout: 1s")), time.monotonic()
+    result = await bench.run(file)
+    assert time.monotonic() - started < 10
+    assert (result.exit_code, server.accepted) == (ExitCode.TRY_AGAIN, paid)
+    assert any("would pass run.timeout (1 s): " in reason for reason in result.reasons)
+    server.faults.clear()
+    assert ((await bench.run(file)).exit_code, server.accepted) == (ExitCode.DONE, 3)
+
+
+@pytest.mark.anyio
+@pytest.mark.fault(73)
 async def test_refusals_without_a_pause_end_by_their_number(
     bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
