@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import math
+import mimetypes
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -64,6 +65,7 @@ STATUSES: Final = {
     "aborted": GenerationStatus.EXPIRED,
 }
 _CODE: Final = re.compile(r"\b(E\d{3,4})\b")
+_HTTP: Final = re.compile(r"https?://", re.IGNORECASE)
 _VERSION: Final = re.compile(r"[0-9a-f]{64}")
 _SIGNED_FOR: Final = 300.0
 """Seconds that a call's signature is taken for, by its own time: what Standard Webhooks advises."""
@@ -85,9 +87,16 @@ class ReplicateClient(Client):
         document = read_object(answer)
         generation = read_prediction(document, server_time=answer.server_time).checked(task.id)
         is_removed = document.get("data_removed") is True and not generation.files
-        if generation.status is GenerationStatus.SUCCEEDED and is_removed:
+        is_done = generation.status is GenerationStatus.SUCCEEDED
+        if is_done and is_removed:
             told = "its output was removed an hour after it was made (data_removed)"
             raise ProviderError(Trouble.NOT_FOUND, told, status=answer.status)
+        if (
+            generation.status is GenerationStatus.SUCCEEDED
+            and document.get("output")
+            and not generation.files
+        ):
+            raise ProviderError(Trouble.WRONG_REQUEST, _not_read(document), status=answer.status)
         return generation
 
     async def ping(self) -> float | None:
@@ -221,12 +230,37 @@ def _model(document: Mapping[str, JsonValue]) -> str:
 
 
 def _files(output: JsonValue, ended_at: float | None) -> tuple[RemoteFile, ...]:
-    """One URL, or a list of them, by model."""
-    urls = output if isinstance(output, list) else [output]
+    """One URL, a list of them, or what a model of its own makes of that; pictures beside a video are left."""
+    urls = [url for url in dict.fromkeys(map(read_url, _texts(output))) if _HTTP.match(url)]
+    videos = [url for url in urls if not _is_other(url)]
     expires_at = None if ended_at is None else ended_at + RESULT_LIFE
-    return tuple(
-        RemoteFile(RemoteFileKind.VIDEO, url, expires_at) for each in urls if (url := read_url(each))
-    )
+    return tuple(RemoteFile(RemoteFileKind.VIDEO, url, expires_at) for url in videos or urls)
+
+
+def _texts(output: JsonValue) -> Iterator[JsonValue]:
+    """All that is no list and no object, in order; without recursion, for a service may nest as it likes."""
+    left = [output]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += reversed(value.values())
+        elif isinstance(value, list):
+            left += reversed(value)
+        else:
+            yield value
+
+
+def _is_other(url: str) -> bool:
+    """Whether its name is that of a picture, a sound or a text."""
+    kind = mimetypes.guess_type(url.partition("?")[0])[0]
+    return kind is not None and not kind.startswith("video/")
+
+
+def _not_read(document: Mapping[str, JsonValue]) -> str:
+    urls = document.get("urls")
+    web = read_url(urls.get("web")) if isinstance(urls, dict) else ""
+    at = clean(web, 300) or f"prediction {clean(document.get('id'), 100)} at replicate.com"
+    return f"it succeeded, and its output names no file; hint: look at {at} within an hour of its end"
 
 
 def _rates(row: dict[str, JsonValue]) -> Iterator[Rate]:

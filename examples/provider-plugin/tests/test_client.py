@@ -92,6 +92,34 @@ async def test_an_input_that_was_wiped_proves_nothing_and_its_result_is_gone(
     assert raised.value.trouble is Trouble.NOT_FOUND
 
 
+AT = "https://replicate.delivery/x"
+
+
+@pytest.mark.parametrize(
+    ("output", "names"),
+    [
+        ({"video": f"{AT}/a.mp4", "thumbnail": f"{AT}/a.png", "seed": 3, "note": "done"}, ["a.mp4"]),
+        ([[f"{AT}/a.mp4"], [{"file": f"{AT}/b.mp4?x=y.png"}, f"{AT}/a.mp4"]], ["a.mp4", "b.mp4?x=y.png"]),
+        ({"frames": [f"{AT}/a.png"]}, ["a.png"]),
+        (f"{AT}/out", ["out"]),
+        (json.loads("[" * 900 + f'"{AT}/a.mp4"' + "]" * 900), ["a.mp4"]),
+    ],
+)
+def test_files_are_found_in_an_output_of_any_form(output: Any, names: list[str]) -> None:
+    made = read_prediction({"id": "gm3q", "status": "succeeded", "output": output})
+    assert [file.url for file in made.files] == [f"{AT}/{name}" for name in names]
+
+
+async def test_an_output_without_a_file_says_where_it_is(server: SandboxServer, connect: Connect) -> None:
+    fields = {"output": {"text": "a cup"}, "urls": {"web": "https://replicate.com/p/gm3q"}}
+    server.faults.add(Fault(where=Where.GET, kind=Kind.FIELDS, fields=fields))
+    async with connect() as client:
+        made = (await client.submit(body())).remote_id
+        with pytest.raises(ProviderError, match=r"names no file.*https://replicate.com/p/gm3q") as raised:
+            await client.get(RemoteTask(made))
+    assert raised.value.trouble is Trouble.WRONG_REQUEST
+
+
 @pytest.mark.parametrize(
     ("status", "document", "verdict", "reaction"),
     [
