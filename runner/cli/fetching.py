@@ -36,6 +36,7 @@ from runner.project import Project
 from runner.providers import every
 from runner.providers.account import Account
 from runner.providers.place import Place, origins_of, parted
+from runner.record.events import redacted
 from runner.record.facts import KEY_VARIABLE, job_facts, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
@@ -219,7 +220,8 @@ def _collect_with(
         )
         left = None if ends is None else max(0.0, ends - time.monotonic())
         with watching([work]) as (shown,):
-            works = [Collecting(*each, shown) for each in ready.values()]
+            told = redacted(shown, redactor_of(project.root, os.environ))
+            works = [Collecting(*each, told) for each in ready.values()]
             ended = collect_from(works, ledger, deadline=left, wait=wait, tell=console.note)
             results |= zip(ready, ended, strict=True)
     return [results[number] for number in range(len(groups))]

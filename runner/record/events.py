@@ -42,6 +42,22 @@ def fan_out(*observers: Observer) -> Observer:
     return tell
 
 
+def redacted(observer: Observer, redactor: Redactor) -> Observer:
+    """The same for a screen: texts without the keys that are here."""
+
+    def clean(value: object) -> object:
+        if isinstance(value, str):
+            return redactor.text(value)
+        if isinstance(value, Own):
+            return Own(redactor.value(value.value))
+        return redactor.value(value) if isinstance(value, Mapping | list | tuple) else value
+
+    def tell(name: str, fields: Mapping[str, object]) -> None:
+        observer(name, {key: clean(value) for key, value in fields.items()})
+
+    return tell
+
+
 class EventFile:
     """An observer that appends to a file (0600), one write per event.
 

@@ -453,4 +453,25 @@ def test_what_a_run_writes_holds_the_key_of_no_other_account(house: House, verb:
     written = [path for path in (house.root / "runs/latest/").iterdir() if path.suffix in (".json", ".jsonl")]
     assert len(written) >= 2
     assert [path.name for path in written if key in path.read_text()] == []
+    assert key not in house.err + house.out
     assert "a teapot [secret]" in (house.root / "runs/latest/manifest.json").read_text()
+
+
+def test_a_run_keeps_the_budgets_that_it_began_with(house: House) -> None:
+    """A project file that is emptied beside it gives it no leave."""
+    settings = house.root / "callsheet.yaml"
+    begun = settings.read_text() + "budgets: [{day: {max_tasks: 6}}]\n"
+    job = house.root / house.write("mix.yaml")
+    slow = job.read_text().replace("samples: 2", "samples: 9").replace("run: {", "run: {concurrency: 1, ")
+    job.write_text(slow)
+    settings.write_text(begun)
+
+    def edit() -> bool:
+        if sum(house.accepted.values()):
+            settings.write_text("version: 1\n")
+        return False
+
+    with deadline_once(edit):
+        assert house.call("run", "mix.yaml", "--deadline", "60s") == 3, house.err
+    assert settings.read_text() == "version: 1\n"
+    assert sum(house.accepted.values()) == 6

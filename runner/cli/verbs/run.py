@@ -61,7 +61,7 @@ from runner.plan.edits import Edits
 from runner.plural import count
 from runner.project import Project, find_project
 from runner.providers.place import find_keys
-from runner.record.events import fan_out
+from runner.record.events import fan_out, redacted
 from runner.record.facts import KEY_VARIABLE, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor, json_text, printable
@@ -511,7 +511,7 @@ def _carry_out(
                     job.loaded.places,
                     job.keys,
                     facts[number],
-                    fan_out(job.submits.observe, shown),
+                    fan_out(job.submits.observe, redacted(shown, redactors[job.loaded.place.project.root])),
                     console.error,
                 )
                 for number, shown in zip(at_work, observers, strict=True)
