@@ -32,7 +32,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 def callsheet(*arguments: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     """Runs it to its end; `changes` are environment variables."""
-    if any(name.startswith(_AT_START) for name in changes):
+    if sys.platform != "linux" or any(name.startswith(_AT_START) for name in changes):
         return subprocess.run(
             command(*arguments),
             cwd=cwd,
