@@ -39,6 +39,7 @@ from runner.project import Project
 from runner.providers import BUILT_IN, connect
 from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
+from runner.record.facts import key_variables
 from runner.record.folder import RunFolder
 from runner.run.archive import Archive
 from runner.run.finish import RunResult
@@ -113,9 +114,10 @@ def open_tools(
     machine: Machine | None = None,
     limits: RequestLimits | None = None,
     submits: bool = True,
+    also: frozenset[str] = frozenset(),
 ) -> Tools:
     """What a job works with, over real clocks and disks where no others are given. `keys` are all that this
-    process has: none of them is written anywhere.
+    process has: none of them is written anywhere, nor what the variables `also` hold.
 
     Raises UsageError where the project names a store that cannot be used here: before anything is paid. What
     submits nothing does its work all the same, and says so at its end.
@@ -137,7 +139,9 @@ def open_tools(
         observe=observe,
         fetch=Downloader(files, tls_context(route.certificates), route),
         files=files,
-        redactor=redactor_of(project.root, os.environ, [*(key.value for key in keys), *route.secrets]),
+        redactor=redactor_of(
+            project.root, os.environ, [*(key.value for key in keys), *route.secrets], also=also
+        ),
         limits=limits.downloads,
         stores=Stores(route),
         archive=archive,
@@ -327,7 +331,8 @@ async def carry_out(
     failed: dict[int, CallsheetError] = {}
     async with contextlib.AsyncExitStack() as stack:
         project, trust_env = places[0].project, places[0].trust_env
-        tools = open_tools(project, ledger, lambda _name, _fields: None, keys, trust_env=trust_env)
+        also = frozenset[str]().union(*(key_variables(ledger, job.prepared.run.id) for job in jobs))
+        tools = open_tools(project, ledger, lambda _name, _fields: None, keys, trust_env=trust_env, also=also)
         opening = _Opening(ledger, tools, stack, stack.enter_context(served(places)))
         for number, job in enumerate(jobs):
             try:

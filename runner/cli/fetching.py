@@ -37,7 +37,7 @@ from runner.providers import every
 from runner.providers.account import Account
 from runner.providers.place import Place, origins_of, parted
 from runner.record.events import redacted
-from runner.record.facts import KEY_VARIABLE, job_facts, session_facts
+from runner.record.facts import job_facts, key_variables, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.finish import RunResult, conclude
@@ -253,6 +253,5 @@ def refresh_manifest(ledger: Ledger, project: Project, run: RunRow, *, is_told: 
 
 
 def _redactor(ledger: Ledger, project: Project, run: RunRow) -> Redactor:
-    """Removes every key that is here: of each account, and of the variables that the run's sessions used."""
-    used = {name for name in ledger.read.session_facts(run.id, KEY_VARIABLE) if isinstance(name, str)}
-    return redactor_of(project.root, os.environ, also=frozenset(used))
+    """Removes every key that is here: of each account, now and when the run's sessions began."""
+    return redactor_of(project.root, os.environ, also=key_variables(ledger, run.id))

@@ -15,6 +15,7 @@ from pathlib import Path
 from runner import __version__
 from runner.job.model import Job
 from runner.json_value import JsonValue
+from runner.ledger.ledger import Ledger
 from runner.ledger.rows import GitFacts
 from runner.redact import Redactor
 from runner.typed_json import members, with_texts
@@ -130,3 +131,13 @@ def _blob_id(content: bytes, like: str) -> str:
     if len(like) == _SHA256_DIGITS:
         return hashlib.sha256(data).hexdigest()
     return hashlib.sha1(data, usedforsecurity=False).hexdigest()
+
+
+def key_variables(ledger: Ledger, run_id: str) -> frozenset[str]:
+    """The variables of the keys that a run's sessions and their accounts named: the project file may not name
+    them any more.
+    """
+    named = [*ledger.read.session_facts(run_id, KEY_VARIABLE)]
+    for names in ledger.read.session_facts(run_id, ACCOUNT_VARIABLES):
+        named += names if isinstance(names, list) else []
+    return frozenset(name for name in named if isinstance(name, str) and name)

@@ -374,8 +374,8 @@ def test_a_task_in_doubt_is_adopted_at_the_account_that_submitted_it(house: Hous
 def test_a_manifest_that_is_written_again_holds_the_key_of_no_account(
     house: House, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
 ) -> None:
-    """That of `globe`, which has no known form, and nothing in flight any more."""
-    key = "globe-0123456789"
+    """That of `globe`, which has no known form, and nothing in flight any more. Its variable has changed."""
+    key, settings = "globe-0123456789", house.root / "callsheet.yaml"
     monkeypatch.setenv("GLOBE_KEY", key)
     assert house.call("run", house.write("mix.yaml", text=f"a teapot {key}"), "--only", "two-*") == 0
     stuck = house.servers["acme"].faults
@@ -383,6 +383,7 @@ def test_a_manifest_that_is_written_again_holds_the_key_of_no_account(
     with deadline_once(lambda: house.accepted["acme"] == 2):
         assert house.call("run", "mix.yaml", "--deadline", "60s") == 75
     stuck.clear()
+    settings.write_text(settings.read_text().replace("GLOBE_KEY", "NEW_GLOBE_KEY"))
     assert house.call(*verb) == 0, house.err
     text = (house.root / "runs/latest/manifest.json").read_text()
     assert "a teapot [secret]" in text
@@ -436,25 +437,30 @@ def _first_command(told: str) -> list[str]:
 
 @pytest.mark.security(16)
 @pytest.mark.parametrize("verb", ["run", "resume", "retry"])
-def test_what_a_run_writes_holds_the_key_of_no_other_account(house: House, verb: str) -> None:
-    """That of `spare`, in `.env`, which no job names."""
-    key = "spare-0123456789"
+def test_what_a_run_writes_holds_the_key_of_no_other_account(
+    house: House, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """That of `spare`, in `.env`, which no job names, nor the one that `globe` had before."""
+    key, before = "spare-0123456789", "globe-0123456789"
+    monkeypatch.setenv("GLOBE_KEY", before)
     settings = house.root / "callsheet.yaml"
     settings.write_text(settings.read_text() + "  spare: {provider: mesh, api_key_env: SPARE_KEY}\n")
     (house.root / ".env").write_text(f"SPARE_KEY={key}\n")
     refused = Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=422, message=f"not with {key}", times=2)
     house.servers["acme"].faults.add(refused)
-    code = house.call("run", house.write("mix.yaml", text=f"a teapot {key}"))
+    code = house.call("run", house.write("mix.yaml", text=f"a teapot {key} {before}"))
     assert code == 1, house.err
     if verb != "run":
+        settings.write_text(settings.read_text().replace("GLOBE_KEY", "NEW_KEY"))
+        monkeypatch.setenv("NEW_KEY", "globe-9876543210")
         refused = Fault(where=Where.SUBMIT, kind=Kind.ANSWER, status=422, message=f"no {key}", times=1)
         house.servers["acme"].faults.add(refused)
         house.call(verb, *(("--yes",) if verb == "retry" else ()))
     written = [path for path in (house.root / "runs/latest/").iterdir() if path.suffix in (".json", ".jsonl")]
     assert len(written) >= 2
-    assert [path.name for path in written if key in path.read_text()] == []
+    assert [path.name for path in written if key in path.read_text() or before in path.read_text()] == []
     assert key not in house.err + house.out
-    assert "a teapot [secret]" in (house.root / "runs/latest/manifest.json").read_text()
+    assert "a teapot [secret] [secret]" in (house.root / "runs/latest/manifest.json").read_text()
 
 
 def test_a_run_keeps_the_budgets_that_it_began_with(house: House) -> None:

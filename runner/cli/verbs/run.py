@@ -62,7 +62,7 @@ from runner.plural import count
 from runner.project import Project, find_project
 from runner.providers.place import find_keys
 from runner.record.events import fan_out, redacted
-from runner.record.facts import KEY_VARIABLE, session_facts
+from runner.record.facts import KEY_VARIABLE, key_variables, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor, json_text, printable
 from runner.run.finish import RunResult
@@ -471,8 +471,9 @@ def _carry_out(
     an account is waited for `wait` seconds.
     """
     keys = [key.value for job in jobs for key in job.keys.values() if isinstance(key, ApiKey)]
+    also = frozenset[str]().union(*(key_variables(ledger, job.prepared.run.id) for job in jobs))
     roots = {job.loaded.place.project.root for job in jobs}
-    redactors = {root: redactor_of(root, os.environ, keys) for root in roots}
+    redactors = {root: redactor_of(root, os.environ, keys, also=also) for root in roots}
     facts = [_facts(job, redactors[job.loaded.place.project.root]) for job in jobs]
     results: dict[int, RunResult | CallsheetError] = {}
     at_work: list[int] = []
