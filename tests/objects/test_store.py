@@ -11,7 +11,7 @@ import pytest
 
 from runner.errors import UsageError
 from runner.objects.address import ObjectAddress
-from runner.objects.store import PART, ObjectError, ObjectStore, ObjectTrouble, Source
+from runner.objects.store import PART, ObjectError, ObjectFacts, ObjectStore, ObjectTrouble, Source
 from tests.support.s3 import S3, SECRET, StoreFault
 
 SMALL = b"a small film"
@@ -70,12 +70,17 @@ def test_another_content_under_the_key_is_told_and_left(
     assert s3.get(store.address.bucket, "callsheet/sha256/film.mp4") == other
 
 
-def test_an_etag_that_is_no_md5_has_the_object_read(store: ObjectStore, s3: S3) -> None:
-    """As with SSE-KMS, and after a multipart upload."""
+@pytest.mark.parametrize(("etag", "reads"), [("", 0), ('"0x8D"', 1), (f'"{"0" * 32}-3"', 1)])
+def test_an_etag_that_is_no_md5_has_the_object_read(
+    etag: str, reads: int, store: ObjectStore, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with SSE-KMS, in Azure, and where the parts had another size."""
     create(store, LARGE)
     before = s3.count("GET")
+    if etag:
+        monkeypatch.setattr(store, "facts", lambda _: ObjectFacts(len(LARGE), etag))
     create(store, LARGE)
-    assert s3.count("GET") == before + 1
+    assert s3.count("GET") == before + reads
 
 
 def test_a_content_that_is_not_its_digest_makes_no_object(store: ObjectStore, s3: S3) -> None:

@@ -224,6 +224,27 @@ def test_a_check_takes_no_object_of_another_size(store: StoreBench) -> None:
     assert "is neither here nor in a store" in store.err
 
 
+@pytest.mark.fault(144)
+def test_a_listing_alone_lets_no_last_copy_go(store: StoreBench) -> None:
+    """A check sees key and size, and the videos were elsewhere just then."""
+    run(store)
+    for key in store.s3.keys(store.bucket):
+        store.s3.put(store.bucket, key, b"?" * len(store.s3.get(store.bucket, key)))
+    store.configure("")
+    shutil.move(store.root / "out", store.root / "elsewhere")
+    with contextlib.closing(sqlite3.connect(store.root / ".callsheet/ledger.db")) as ledger, ledger:
+        ledger.execute("DELETE FROM archived")
+    assert store("archive", "--check") == 0
+    assert "2 files lay there" in store.err
+    shutil.move(store.root / "elsewhere", store.root / "out")
+    store.configure("store_keep: 0")
+    for verb in ("archive", "collect"):
+        store(verb)
+        assert store.videos == ["s1.mp4", "s2.mp4"]
+        assert "local copies stay" in store.err
+        assert "callsheet archive --check" in store.err
+
+
 def test_local_copies_go_after_store_keep_and_the_sheet_shows_how_to_get_them(store: StoreBench) -> None:
     store.configure("store_keep: 0")
     run(store)
