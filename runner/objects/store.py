@@ -369,9 +369,10 @@ def _client_options(
         "read_timeout": datetime.timedelta(seconds=_SILENT_SECONDS),
         "timeout": datetime.timedelta(seconds=_REQUEST_SECONDS),
         "user_agent": "callsheet",
-        # a proxy that is never used keeps the environment's own away: `trust_env` decides about that
+        # a proxy where nothing listens keeps the environment's own away, about which `trust_env` decides. It
+        # also ends a redirect to another host, which obstore would follow with a session token
         "proxy_url": "http://127.0.0.1:9",
-        "proxy_excludes": "*,0.0.0.0/0,::/0",
+        "proxy_excludes": ",".join(_own_hosts(address, environment)),
     }
     if _is_plain_here(address, environment):
         options["allow_http"] = True
@@ -383,6 +384,24 @@ def _client_options(
         options["root_certificate"] = Path(route.certificates).read_bytes()
     return options
 
+
+def _own_hosts(address: ObjectAddress, environment: Mapping[str, str]) -> Iterator[str]:
+    """Where a store and its credentials come from: the service's domains, what the environment names, and
+    what gives a machine its role.
+    """
+    yield from (*_DOMAINS[address.scheme], "localhost", "127.0.0.1", "::1", "169.254.0.0/16", "fd00:ec2::/32")
+    for name, value in environment.items():
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "IDENTITY_", "MSI_")) and "://" in value:
+            with contextlib.suppress(ValueError):
+                if named := urlsplit(value).hostname:
+                    yield named
+
+
+_DOMAINS = {
+    "s3": ("amazonaws.com",),
+    "gs": ("googleapis.com", "metadata.google.internal", "metadata"),
+    "az": ("windows.net", "microsoftonline.com", "fabric.microsoft.com"),
+}
 
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import pickle
+import socket
 import sys
 
 import pytest
@@ -187,6 +189,25 @@ def test_plain_http_goes_to_loopback_alone(s3: S3, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ObjectError) as error:
         store.facts("key")
     assert trouble_of(error) is ObjectTrouble.UNREACHABLE
+
+
+@pytest.mark.security(27)
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_redirect_to_another_host_is_not_followed(
+    status: int, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session token would go there, and what that host says would be taken for the store's word."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", SECRET)
+    bucket = s3.bucket()
+    with contextlib.closing(socket.create_server(("127.0.0.2", 0))) as elsewhere:
+        elsewhere.setblocking(False)
+        location = f"http://127.0.0.2:{elsewhere.getsockname()[1]}"
+        s3.fail("HEAD", "film", StoreFault(status=status, location=location))
+        with pytest.raises(ObjectError) as error:
+            ObjectStore.open(ObjectAddress.parse(f"s3://{bucket}/callsheet")).facts("sha256/film.mp4")
+        assert trouble_of(error) is ObjectTrouble.UNREACHABLE
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
 
 
 def test_the_environments_proxy_is_used_only_where_it_is_trusted(
