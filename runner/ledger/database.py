@@ -141,8 +141,8 @@ def _make_private_file(path: Path) -> None:
     if names > 1:
         # each name has a -wal of its own, in which a killed process leaves what it has committed
         raise StateError(
-            f"{path}: the ledger has a second name (a hard link, as `cp -al` makes), and may lack what was paid"
-            " for under the other; nothing was sent",
+            f"{path}: the ledger has a second name (a hard link, as `cp -al` makes), and may lack what was"
+            " paid for under the other; nothing was sent",
             hint="remove the copy of the project; this finds it: find / -xdev -samefile"
             f" {shlex.quote(str(path))}",
         )

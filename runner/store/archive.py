@@ -7,6 +7,7 @@ ledger's word, and never asked file by file; what is asked here is about files t
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -89,7 +90,8 @@ def bring(stores: Stores, address: str, filed: Filed, files: FileStore) -> None:
             f"{filed.path}: another file is there", hint="move it away, then try again"
         ) from error
     except OSError as error:
-        raise StateError(f"{filed.path}: cannot write: {error.strerror}") from error
+        hint = "free some space, then fetch it again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise StateError(f"{filed.path}: cannot write: {error.strerror}", hint=hint) from error
     finally:
         with contextlib.suppress(OSError, StateError):
             files.remove(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 import sqlite3
@@ -16,7 +17,9 @@ from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.objects.store import ObjectStore
 from runner.sandbox import SANDBOX_KEY, SandboxServer
+from runner.store.files import LocalFiles
 from tests.support.dask import DaskCluster
+from tests.support.faulty_files import FullDisk
 from tests.support.s3 import S3, SECRET, StoreFault
 
 JOB = """\
@@ -116,6 +119,23 @@ def test_a_file_is_brought_back_whole_and_nothing_is_overwritten(store: StoreBen
     assert (store.root / "out/s1.mp4").read_bytes() == b"mine"
     assert store("fetch", "s3") == ExitCode.USAGE
     assert "not a task or a file that is known here" in store.err
+
+
+def test_a_full_disk_lets_no_half_file_be_fetched(store: StoreBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(store)
+    shutil.rmtree(store.root / "out")
+    with monkeypatch.context() as full:
+        full.setattr(
+            "runner.cli.verbs.archive.LocalFiles",
+            lambda base: FullDisk(LocalFiles(base), "write", errno.ENOSPC),
+        )
+        assert store("fetch", "s1") == ExitCode.TRY_AGAIN
+    assert (
+        store.err
+        == "out/s1.mp4: cannot write: refused by the test; hint: free some space, then fetch it again\n"
+    )
+    assert store.videos == []
+    assert store("fetch", "s1") == 0
 
 
 @pytest.mark.fault(149)
