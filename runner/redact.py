@@ -45,8 +45,8 @@ _NAMED = re.compile(
     r"(?i)((?:authorization|x-api-key|api[-_]?key|(?:api|access)[-_]?token|x-amz-[a-z-]{1,40}|signature)"
     r"(?:[\"']?\s*:\s*|=)[\"']?)(?!bearer\s)[^\s\"'&<>]+"
 )
-_IN_A_NAME_S_PLACE = re.compile(r"(?i)(_env[\"']?\s*:\s*[\"']?)(?=\w{0,200}[^\w\s\"',}])[^\s\"'<>,}]+")
-"""What is no name of a variable where one belongs may be the key itself, whatever it looks like."""
+_IN_PLACE_OF_A_NAME = re.compile(r"(?i)(_env[\"']?\s*:\s*[\"']?)(?=\w{0,200}[^\w\s\"',}])[^\s\"'<>,}]+")
+"""Where the name of a variable belongs, what is not one may be the key itself, whatever it looks like."""
 # every pattern above needs one of these; `key-` and `bearer ` the last
 _MAY_HOLD_A_SECRET = re.compile(r"[:?=]|[rR][sS][kK]_|\b[sS][kK][_-]|[rR]8_|[yY]-|[rR]\s")
 # the categories Cc, Cf, Cs, Zl and Zp of Unicode 14 and 16
@@ -132,7 +132,7 @@ def _without_secrets(text: str) -> str:
     text = _QUERY.sub("", text)
     text = _BEARER.sub(rf"\1{REMOVED}", text)
     text = _NAMED.sub(rf"\1{REMOVED}", text)
-    text = _IN_A_NAME_S_PLACE.sub(rf"\1{REMOVED}", text)
+    text = _IN_PLACE_OF_A_NAME.sub(rf"\1{REMOVED}", text)
     return _KEY.sub(REMOVED, text)
 
 

@@ -42,8 +42,7 @@ def group_by_key(
     """
     attempts = list(attempts)
     names = {attempt.run_id: _variables(ledger, attempt.run_id) for attempt in attempts}
-    wanted = frozenset(name for found in names.values() for name in found if name)
-    wanted |= {name for run_id in names for name in _account_variables(ledger, run_id)}
+    wanted = frozenset(name for run_id in names for name in key_variables(ledger, run_id))
     own = frozenset(place.account.key_variable for place in places)
     environment = read_env(places[0].project.root, os.environ, allow=wanted | own - {""})
     accounts = {place.account.name: place for place in places}
@@ -91,6 +90,16 @@ def key_for(
     return group.place, group.key
 
 
+def key_variables(ledger: Ledger, run_id: str) -> frozenset[str]:
+    """The variables of the keys that a run's sessions and their accounts named: the project file may not name
+    them any more.
+    """
+    named = [*ledger.read.session_facts(run_id, KEY_VARIABLE)]
+    for names in ledger.read.session_facts(run_id, ACCOUNT_VARIABLES):
+        named += names if isinstance(names, list) else []
+    return frozenset(name for name in named if isinstance(name, str) and name)
+
+
 def _group(place: Place, key: ApiKey | None, rows: list[AttemptRow], why: str) -> KeyGroup:
     ids = frozenset(row.id for row in rows)
     if key is not None:
@@ -102,12 +111,6 @@ def _group(place: Place, key: ApiKey | None, rows: list[AttemptRow], why: str) -
         # held: a person settles it, no key does
         return KeyGroup(place, None, ids, code=ExitCode.PERSON_NEEDED)
     return KeyGroup(place, None, ids, f"{count(waiting, 'task')} cannot be looked up: {why}")
-
-
-def _account_variables(ledger: Ledger, run_id: str) -> list[str]:
-    """Those of the accounts of a run's sessions: the project file may not name them any more."""
-    found = ledger.read.session_facts(run_id, ACCOUNT_VARIABLES)
-    return [name for names in found if isinstance(names, list) for name in names if isinstance(name, str)]
 
 
 def _variables(ledger: Ledger, run_id: str) -> list[str | None]:

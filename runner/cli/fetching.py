@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from runner.cli import console
-from runner.cli.attempt_keys import KeyGroup, group_by_key
+from runner.cli.attempt_keys import KeyGroup, group_by_key, key_variables
 from runner.cli.endings import tell_nearing_expiry, tell_reasons
 from runner.cli.options import RunOptions, ServiceOptions
 from runner.cli.place import accounts_here, choose_places, does_trust_env, world_of
@@ -36,7 +36,7 @@ from runner.project import Project
 from runner.providers import every
 from runner.providers.account import Account
 from runner.providers.place import Place, origins_of, parted
-from runner.record.facts import KEY_VARIABLE, job_facts, session_facts
+from runner.record.facts import job_facts, session_facts
 from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.finish import RunResult, conclude
@@ -251,9 +251,9 @@ def refresh_manifest(ledger: Ledger, project: Project, run: RunRow, *, is_told: 
 
 
 def _redactor(ledger: Ledger, project: Project, run: RunRow) -> Redactor:
-    """Removes every key that is here: of each account, and of the variables that the run's sessions used."""
-    used = {name for name in ledger.read.session_facts(run.id, KEY_VARIABLE) if isinstance(name, str)}
-    environment = read_env(project.root, os.environ, allow=frozenset(used))
+    """Removes every key that is here: of each account, now and when the run's sessions began."""
+    used = key_variables(ledger, run.id)
+    environment = read_env(project.root, os.environ, allow=used)
     keys = (environment.get(name, "").strip() for name in key_names(project.root) | used)
     # an account of another job may have a word for a key, such as `EMPTY`
     return Redactor(key for key in keys if ApiKey(key).is_maskable)

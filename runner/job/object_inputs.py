@@ -137,7 +137,7 @@ def read_object(store: ObjectStore, key: str, facts: ObjectFacts | None) -> Know
         raise ObjectError(
             ObjectTrouble.CHANGED,
             f"{at}: {size:,} of its {facts.size:,} bytes came",
-            hint="it changes just now, or the store cut it short: try again",
+            hint="it is changing just now, or the store cut it short: try again",
         )
     return KnownObject(etag, size, content.hexdigest())
 

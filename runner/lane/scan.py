@@ -72,8 +72,8 @@ class _Listed:
 
 
 def kept(provider: Provider) -> float:
-    """Seconds from an intent for which the list says something of it: to a day before the record's life ends,
-    half of a shorter life, or its own window.
+    """Seconds from an intent for which the list says something of it: until a day before the record's life
+    ends, for half of a life below two days, and no longer than the list reaches back.
     """
     listing, life = provider.listing, provider.record_life - min(DAY, provider.record_life / 2)
     return life if listing is None or listing.window is None else min(life, WITHIN * listing.window)

@@ -149,7 +149,7 @@ class Submission:
                 await anyio.sleep(max(least, outcome.retry_after or 0.0))
 
     def _is_too_dear(self) -> bool:
-        """Whether it has no price, which is above a budget in dollars; tasks with one go on."""
+        """Whether a budget in dollars keeps it back, as its price is not known; tasks with a price go on."""
         cap = self.lane.gate.unpriced
         if cap is None or self.task.estimate_micros is not None:
             return False

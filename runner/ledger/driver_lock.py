@@ -44,7 +44,7 @@ class DriverLock:
         """
         try:
             boot = _BOOT.read_text(encoding="ascii", errors="replace").strip()
-            # Python opens it so that no child process has it: the lock would outlive this one there
+            # no program that is started from here inherits it: the lock would outlive this process
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError:
             return None
@@ -77,7 +77,7 @@ class DriverLock:
 
 
 def _name(place: str, token: str) -> str:
-    """Tells nobody who reads the ledger anything of the machine."""
+    """A hash, so that the ledger tells nothing of the machine."""
     return hashlib.sha256(f"{place} {token}".encode()).hexdigest()
 
 

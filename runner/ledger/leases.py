@@ -212,13 +212,13 @@ class LeaseTable:
         """Makes a lane this process's, in the caller's transaction; None where another one drives it.
 
         `seen` is the fence and the counter that have stood still for the whole wait: only a lease that still
-        has them is taken over. Locks that are known to be let go are `ended`: whose lease names one of them
+        has them is taken over. `ended` are locks that are known to be let go: a lease that names one of them
         counts as signed off.
         """
         self.engine.execute(
             f"INSERT INTO leases ({columns(LeaseRow)}) VALUES (?, ?, ?, 0, 1, ?, ?, ?, ?, '', 0, '', 0, '')"
             " ON CONFLICT (lane) DO NOTHING",
-            # of a row that a person has deleted some driver may still have the fence
+            # a driver may still have the fence of a row that a person deleted
             (
                 key.text,
                 self.ledger_id,

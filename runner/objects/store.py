@@ -193,7 +193,7 @@ class ObjectStore:
         with self._told(key):
             found = self._bucket.get(key)
             if etag and found.meta["e_tag"] != etag:
-                raise ObjectError(ObjectTrouble.CHANGED, f"{self.address.child(key)}: changes just now")
+                raise ObjectError(ObjectTrouble.CHANGED, f"{self.address.child(key)}: is changing just now")
             for chunk in found.stream(min_chunk_size=_CHUNK):
                 yield bytes(chunk)
 

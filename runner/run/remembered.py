@@ -55,13 +55,18 @@ class _Logged:
 
 
 def check_is_remembered(project: Project, reader: LedgerReader | None) -> None:
-    """Raises StateError where the log of a run tells of a submit that the ledger does not know, and where it
-    was recovered, and other machines still have to tell of theirs.
+    """Raises StateError for what `check_knows_runs` and `check_is_recovered` raise it for.
 
     Without a ledger (`reader` is None) nothing is known.
     """
     check_knows_runs(project, reader)
-    if reader is not None and (hosts := reader.unrecovered()):
+    if reader is not None:
+        check_is_recovered(project, reader)
+
+
+def check_is_recovered(project: Project, reader: LedgerReader) -> None:
+    """Raises StateError where the ledger was recovered, and other machines have not told of their submits."""
+    if hosts := reader.unrecovered():
         raise StateError(
             f"{ledger_words(project)}: was recovered, and does not know yet what was submitted by"
             f" {hosts_words(hosts)}; nothing was sent",
@@ -171,7 +176,7 @@ def _last_in_manifest(folder: RunFolder) -> _Logged | None:
 
 
 def _seconds(text: str) -> float | None:
-    """None for what is no time: the folder may be damaged, or a stranger's."""
+    """None where `text` is not a time: the folder may be damaged, or a stranger's."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):

@@ -71,8 +71,8 @@ def test_a_rehearsal_says_so_at_the_top(teapot: Path, look: Open) -> None:
 
 def test_the_page_has_names_for_those_who_hear_it(teapot: Path, look: Open) -> None:
     page = look(teapot / "report.html").page
-    assert page.get_by_role("gridcell", name="16x9-spin-s1, done").count() == 1
-    assert page.get_by_role("gridcell", name="16x9-pour-s1, failed").count() == 1
+    assert page.get_by_role("gridcell", name="spin-16x9-s1, done").count() == 1
+    assert page.get_by_role("gridcell", name="pour-16x9-s1, failed").count() == 1
     assert page.get_by_role("rowheader", name="spin").count() == 2
     assert page.get_by_role("columnheader", name="seed 2").count() == 2
     unnamed = page.evaluate(

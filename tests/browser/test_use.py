@@ -46,7 +46,7 @@ def test_hovering_plays_for_as_long_as_the_pointer_stays(teapot: Path, look: Ope
     found.wait("document.querySelector('video')?.currentTime > 0")
     assert found.page.evaluate("document.querySelector('video').muted")
     tiles.nth(2).hover()
-    found.wait("document.querySelector('video')?.closest('.tile').frame.task.name === '16x9-spin-s3'")
+    found.wait("document.querySelector('video')?.closest('.tile').frame.task.name === 'spin-16x9-s3'")
     found.page.mouse.move(2, 2)
     found.wait(f"{VIDEOS} === 0")
 
@@ -87,19 +87,19 @@ def test_a_row_plays_in_step_and_begins_again_together(teapot: Path, look: Open)
 
 def test_the_grid_is_walked_by_keys_alone(teapot: Path, look: Open) -> None:
     found = look(teapot / "report.html")
-    assert found.chosen() == "16x9-spin-s1"
+    assert found.chosen() == "spin-16x9-s1"
     press(found, "ArrowRight")
-    assert found.chosen() == "16x9-spin-s2"
+    assert found.chosen() == "spin-16x9-s2"
     press(found, "ArrowDown")
-    assert found.chosen() == "16x9-pour-s2"
+    assert found.chosen() == "pour-16x9-s2"
     press(found, "ArrowDown", "ArrowDown")
-    assert found.chosen() == "9x16-spin-s2"
+    assert found.chosen() == "spin-9x16-s2"
     press(found, "End")
-    assert found.chosen() == "9x16-steam-s3"
+    assert found.chosen() == "steam-9x16-s3"
     press(found, "ArrowRight")
-    assert found.chosen() == "9x16-steam-s3"
+    assert found.chosen() == "steam-9x16-s3"
     press(found, "Home", "ArrowLeft")
-    assert found.chosen() == "16x9-spin-s1"
+    assert found.chosen() == "spin-16x9-s1"
     focused = "document.activeElement === document.querySelector('.tile.chosen')"
     assert found.page.evaluate(focused)
     ring = "getComputedStyle(document.activeElement.querySelector('.frame')).boxShadow"
@@ -119,7 +119,7 @@ def test_a_status_is_chosen_and_nothing_else_is_shown(teapot: Path, look: Open) 
     found = look(teapot / "report.html")
     assert len(found.tiles()) == 15
     found.page.get_by_role("button", name="failed 3").click()
-    assert found.tiles() == ["16x9-pour-s1", "16x9-pour-s2", "16x9-pour-s3"]
+    assert found.tiles() == ["pour-16x9-s1", "pour-16x9-s2", "pour-16x9-s3"]
     assert found.page.locator(".set:visible").count() == 1
     assert found.said() == "3 frames"
     found.page.get_by_role("button", name="done 12").click()
@@ -147,7 +147,7 @@ def test_rows_and_columns_are_the_viewers(teapot: Path, look: Open) -> None:
 
 def test_a_failure_says_why_and_what_to_type(teapot: Path, look: Open) -> None:
     found = look(teapot / "report.html")
-    found.page.get_by_role("gridcell", name="16x9-pour-s1, failed").click()
+    found.page.get_by_role("gridcell", name="pour-16x9-s1, failed").click()
     told = found.page.locator("#details").inner_text()
     assert "content_policy_violation" in told
     assert "the prompt violates the content policy" in told
@@ -243,7 +243,7 @@ def test_a_file_that_is_gone_is_told(teapot: Path, look: Open) -> None:
         found = look(teapot / "report.html")
         assert found.page.locator(".gone").count() == 1
         (videos / "spin-16x9-s3.mp4").unlink()
-        found.page.get_by_role("gridcell", name="16x9-spin-s3").click()
+        found.page.get_by_role("gridcell", name="spin-16x9-s3").click()
         found.wait("document.querySelectorAll('.gone').length === 2")
         assert "its file is not here" in found.page.locator("#details").inner_text()
         assert "callsheet run jobs/teapot.yaml --sandbox" in found.page.locator("#details").inner_text()
@@ -293,7 +293,7 @@ def test_on_a_phone_a_tap_plays_and_the_caption_opens_the_details(teapot: Path, 
     found.page.locator(".tile:visible .frame").first.tap()
     found.wait("document.querySelector('video')?.currentTime > 0")
     found.page.locator(".tile:visible .cap").first.tap()
-    assert found.page.locator("#details h2").inner_text() == "16x9-spin-s1"
+    assert found.page.locator("#details h2").inner_text() == "spin-16x9-s1"
     found.page.get_by_role("button", name="Close").click()
     assert not found.page.locator("#details").is_visible()
     found.behaves()

@@ -205,7 +205,7 @@ def test_an_object_that_is_not_read_as_it_stands_has_no_identity(
         s3.faults.append(lambda asked: replace_at_get(s3, bucket, asked))
     else:
         s3.fail("GET", "boat.png", StoreFault(body=picture[:100]))
-    with pytest.raises(JobError, match="changes just now"):
+    with pytest.raises(JobError, match="is changing just now"):
         ark.plan(job)
     s3.faults.clear()
     ark.plan(job)

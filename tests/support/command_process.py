@@ -32,7 +32,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 def callsheet(*arguments: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     """Runs it to its end; `changes` are environment variables."""
-    if any(name.startswith(_AT_START) for name in changes):
+    if sys.platform != "linux" or any(name.startswith(_AT_START) for name in changes):
         return subprocess.run(
             command(*arguments),
             cwd=cwd,
@@ -77,7 +77,10 @@ class _Forks:
                 socket.send_fds(self._channel, [request.encode()], [*streams, status])
             finally:
                 os.close(status)
+            if not select.select([answers], [], [], SECONDS)[0]:
+                raise subprocess.TimeoutExpired(words, SECONDS)
             child = int(answers.readline())
+            # where both lines came at once, the end of the pipe wakes it
             if not select.select([answers], [], [], SECONDS)[0]:
                 os.kill(child, signal.SIGKILL)
                 raise subprocess.TimeoutExpired(words, SECONDS)

@@ -114,9 +114,7 @@ def archive(
     for row in forgotten:
         console.note(f"{row.address}: is not there any more")
     if found:
-        console.note(
-            f"{count(found, 'file')} lay there that the ledger did not know of, and that is not here"
-        )
+        console.note(f"found in the store alone, and noted: {count(found, 'file')}")
     console.summary(f"{said.store}: archived {count(put, 'file')}, {size(put_bytes)}")
     if left:
         console.error(printable(words))
@@ -201,7 +199,8 @@ def _note(ledger: Ledger, put: Sequence[ArchivedRow], noted: int) -> int:
 
 def _check(project: Project, ledger: Ledger, store: ObjectStore) -> tuple[list[ArchivedRow], int]:
     """Forgets the rows of objects that are not there, or have another size, and makes those of files that are
-    not here and whose object is there with its size: how many. What is here is put anew, which proves it.
+    not here and whose object is there with its size: how many. What is here, under whatever path, is put
+    anew: only that proves an object's content.
     """
     try:
         sizes = dict(store.list("sha256"))
@@ -213,11 +212,11 @@ def _check(project: Project, ledger: Ledger, store: ObjectStore) -> tuple[list[A
         for row in wrong:
             ledger.forget_archived(row)
         unknown = ledger.read.unarchived(name)
-        is_here = {row.path for row in here(unknown, LocalFiles(project.base))}
+        is_here = {row.sha256 for row in here(unknown, LocalFiles(project.base))}
         lost = {
             each.sha256: ArchivedRow(each.sha256, name, each.key, each.bytes, now)
             for each in map(filed, unknown)
-            if each.path not in is_here and sizes.get(each.key) == each.bytes
+            if each.sha256 not in is_here and sizes.get(each.key) == each.bytes
         }
         for found in lost.values():
             ledger.add_archived(found)

@@ -22,6 +22,7 @@ from runner.plural import count
 from runner.project import PROJECT_FILE, Project, find_project
 from runner.run.lock import project_lock
 from runner.run.ownership import check_is_own
+from runner.run.remembered import check_is_recovered
 
 
 class _To(enum.StrEnum):
@@ -87,7 +88,10 @@ def _move(project: Project, to: _To) -> Moved:
         shared.writes_where_moved = shared.takes_its_time = True
         source, target = (own, shared) if to is _To.SHARED else (shared, own)
         # each has its salt and its id before it is compared
-        check_is_own(project, Ledger(source).read)
+        reader = Ledger(source).read
+        check_is_own(project, reader)
+        # a file of its own waits for no machine
+        check_is_recovered(project, reader)
         Ledger(target)
         words = address.words if to is _To.SHARED else f"the project's own file on {host_name()}"
         moved = move(source, target, to=words)

@@ -266,9 +266,7 @@ def _tell_end(
             f" --gone {shlex.quote(printable(found.waits_for[0]))}"
         )
     if found.is_moved:
-        console.note(
-            "a machine that was new since the backup is in no row: recover there too, before any run"
-        )
+        console.note("the backup names no machine that came after it: recover there too, before any run")
     if found.is_nothing:
         console.summary("nothing to recover: the ledger knows all that runs/ tells")
         return

@@ -155,13 +155,16 @@ def test_nothing_is_submitted_before_each_known_machine_has_recovered(
     monkeypatch.setenv("CALLSHEET_HOST", "studio-1")
     assert shared.call("recover", "--yes") == ExitCode.PERSON_NEEDED, shared.err
     assert "waits for ci-7, studio-2: run `callsheet recover` there before any run" in shared.err
-    assert "a machine that was new since the backup is in no row" in shared.err
+    assert "the backup names no machine that came after it" in shared.err
     shared.write(SHARED.replace("1..2", "1..3"))
     for verb in (("run", "boat.yaml"), ("plan", "boat.yaml"), ("doctor",)):
         assert shared.call(*verb) == ExitCode.CANNOT_WRITE
         told = " ".join(f"{shared.out} {shared.err}".split())
         assert "does not know yet what was submitted by ci-7, studio-2" in told
         assert "callsheet recover --gone ci-7" in told
+    # a file of its own would wait for nobody
+    assert shared.call("ledger", "copy", "--to", "local") == ExitCode.CANNOT_WRITE
+    assert "does not know yet what was submitted by ci-7, studio-2" in shared.err
     assert server.accepted == 2
     monkeypatch.setenv("CALLSHEET_HOST", "studio-2")
     assert shared.call("recover", "--dry-run") == ExitCode.PERSON_NEEDED
