@@ -239,7 +239,7 @@ def test_a_listing_alone_lets_no_last_copy_go(store: StoreBench) -> None:
     with contextlib.closing(sqlite3.connect(store.root / ".callsheet/ledger.db")) as ledger, ledger:
         ledger.execute("DELETE FROM archived")
     assert store("archive", "--check") == 0
-    assert "2 files lay there" in store.err
+    assert "noted: 2 files" in store.err
     shutil.move(store.root / "elsewhere", store.root / "out")
     store.configure("store_keep: 0")
     for verb in ("archive", "collect"):
