@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import functools
 import os
+import shlex
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
@@ -127,10 +128,21 @@ def open_for_reading(path: Path, zone: datetime.tzinfo | None = None) -> SqliteE
 def _make_private_file(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        os.fchmod(descriptor, 0o600)
-        os.close(descriptor)
+        try:
+            os.fchmod(descriptor, 0o600)
+            names = os.fstat(descriptor).st_nlink
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise StateError(
             f"{path}: cannot write the ledger: {error.strerror}",
             hint="it must be a plain file of this user; remove a link that stands in its place",
         ) from error
+    if names > 1:
+        # each name has a -wal of its own, in which a killed process leaves what it has committed
+        raise StateError(
+            f"{path}: the ledger has a second name (a hard link, as `cp -al` makes), and may lack what was"
+            " paid for under the other; nothing was sent",
+            hint="remove the copy of the project; this finds it: find / -xdev -samefile"
+            f" {shlex.quote(str(path))}",
+        )

@@ -45,6 +45,13 @@ SET statement_timeout = '{STATEMENT_SECONDS}s';
 SET client_min_messages = warning;
 """.encode()
 """Nothing is written but in a transaction that says so."""
+_SESSION_TAKEN = """
+SELECT set_config('callsheet.session', '{}', false)
+WHERE coalesce(current_setting('callsheet.session', true), '') = '';
+"""
+_SESSION_KEPT = "SELECT 1 / (current_setting('callsheet.session', true) IS NOT DISTINCT FROM '{}')::int; "
+"""A pooler may hand out another session for each transaction: what was set and checked in ours is not true
+there, and it may be another server's."""
 
 _SERVER = b"""
 SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding,
@@ -172,6 +179,7 @@ class PostgresEngine:
         self.takes_its_time = False
         """For a move and a recovery, between whose statements files are read: nobody else is at work then."""
         self._connection: _Connection | None = None
+        self._session = ""
         self._check: Callable[[PostgresEngine], None] | None = None
 
     def connect(self, check: Callable[[PostgresEngine], None]) -> None:
@@ -220,7 +228,7 @@ class PostgresEngine:
     @contextlib.contextmanager
     def _unnumbered(self, first: bytes) -> Iterator[None]:
         """A transaction of which nobody asks later whether it was saved."""
-        self._again(lambda connection: connection.execute(_BEGIN + first))
+        self._again(lambda connection: connection.execute(self._begin_here + first))
         self._is_inside, self._has_step = True, False
         try:
             yield
@@ -287,7 +295,7 @@ class PostgresEngine:
             # sums come as numeric, and all of them are whole
             connection.adapters.register_loader("numeric", IntLoader)
             with self._told():
-                connection.execute(_SESSION)
+                self._take_session(connection)
                 self._check_server(connection)
             self._connection = connection
             if self._check is not None:
@@ -304,6 +312,17 @@ class PostgresEngine:
             connection.close()
             raise
         return connection
+
+    def _take_session(self, connection: _Connection) -> None:
+        self._session = secrets.token_hex(16)
+        taken = connection.execute(_SESSION_TAKEN.format(self._session).encode() + _SESSION).fetchone()
+        if taken is None:
+            raise self._trouble(_REASONS[_POOLED], _HINTS[_POOLED])
+
+    @property
+    def _begin_here(self) -> bytes:
+        """Asked for anew with each connection."""
+        return _BEGIN + _SESSION_KEPT.format(self._session).encode()
 
     def look(self) -> str:
         """What runs there, such as `PostgreSQL 15.14`. Raises StateError where a writer would be refused."""
@@ -350,7 +369,7 @@ class PostgresEngine:
         if not self._is_registered:
             with self._told():
                 connection.execute(
-                    _BEGIN
+                    self._begin_here
                     + f"INSERT INTO writers VALUES ('{self._writer}', '') ON CONFLICT DO NOTHING;"
                     " COMMIT".encode()
                 )
@@ -366,10 +385,10 @@ class PostgresEngine:
             f" AND {'true' if self.writes_where_moved else is_live}"
         ).encode()
 
-        first = _BEGIN + (_LONG if self.takes_its_time else b"") + _LOCK + b"; "
+        first = (_LONG if self.takes_its_time else b"") + _LOCK + b"; "
 
         def begin(connection: _Connection) -> int:
-            cursor = connection.execute(first + note)
+            cursor = connection.execute(self._begin_here + first + note)
             while cursor.nextset():
                 pass
             return cursor.rowcount
@@ -417,7 +436,7 @@ class PostgresEngine:
         try:
             connection = self._connected()
             with self._told():
-                connection.execute(_BEGIN.rstrip(b"; "))
+                connection.execute(self._begin_here)
                 row = connection.execute(ask).fetchone()
                 connection.execute(b"COMMIT")
         except StateError as error:
@@ -532,7 +551,11 @@ def _is_lost(connection: _Connection) -> bool:
     return connection.closed or connection.broken
 
 
+_POOLED = "22012"
+"""The division in `_SESSION_KEPT`; the ledger's own statements divide by nothing."""
+
 _REASONS: Mapping[str, str] = {
+    _POOLED: "a pooler gives each transaction another session; nothing was saved",
     "28": "the server refuses this user or password",
     "3D000": "there is no such database",
     "53100": "the disk is full",
@@ -548,6 +571,8 @@ _REASONS: Mapping[str, str] = {
 """By how a SQLSTATE begins, the words for it: the server's own name the user."""
 
 _HINTS: Mapping[str, str] = {
+    _POOLED: "put the server's direct address into the URL, or let the pooler keep a session (pool_mode ="
+    " session)",
     "53100": "free some space on the server, then run again",
     "42703": "with that one: callsheet ledger copy --to local; with this one, to an empty database: callsheet"
     " ledger copy --to shared",

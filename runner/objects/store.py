@@ -54,7 +54,8 @@ _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "The specified bucket does no
 _NO_CREDENTIALS = ("169.254.", "metadata.google", "Missing credentials", "MissingAccountKey", "credentials")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
-_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+_MD5 = re.compile(r'"?([0-9a-f]{32}(?:-\d+)?)"?')
+"""S3's etag: of a content that was put whole, or in so many parts."""
 
 
 Source = Callable[[], BinaryIO]
@@ -172,7 +173,9 @@ class ObjectStore:
                     key, content, mode="create", use_multipart=False, attributes=_attributes(key)
                 )
                 return
-        self._check_is_there(key, source, sha256=sha256, size=size)
+        why = self.lacks(key, source, sha256=sha256, size=size)
+        if why:
+            raise self._has_other_content(key, why)
 
     def facts(self, key: str) -> ObjectFacts | None:
         """None where there is no such object."""
@@ -210,28 +213,20 @@ class ObjectStore:
             bucket = cast("SignCapableStore", self._bucket)
             return sign(bucket, "GET", key, datetime.timedelta(seconds=seconds))
 
-    def _check_is_there(self, key: str, source: Source, *, sha256: str, size: int) -> None:
-        """Raises where what is there is not this content. Its MD5 proves that where the store tells it, else
-        the object is read.
+    def lacks(self, key: str, source: Source, *, sha256: str, size: int) -> str:
+        """Why what is there is not this content; empty where it is. Its MD5 proves that where the store
+        tells it, else the object is read. `source` may raise OSError.
         """
         found = self.facts(key)
         if found is None or found.size != size:
-            raise self._has_other_content(
-                key, f"its size is {found.size if found else 'unknown'}, not {size}"
-            )
+            return f"its size is {found.size if found else 'unknown'}, not {size}"
         told = _MD5.fullmatch(found.etag)
-        if told is not None:
-            md5 = hashlib.md5(usedforsecurity=False)
-            for chunk in _chunks(source):
-                md5.update(chunk)
-            if md5.hexdigest() == told[1]:
-                return
-        # a kill between the put and its row, or a store whose etag is no MD5: rare, so it is read
+        if told is not None and told[1] in _etags(source):
+            return ""
         content = hashlib.sha256()
         for chunk in self.read(key):
             content.update(chunk)
-        if content.hexdigest() != sha256:
-            raise self._has_other_content(key, "its sha256 is another")
+        return "" if content.hexdigest() == sha256 else "its sha256 is another"
 
     def _has_other_content(self, key: str, why: str) -> ObjectError:
         at = self.address.child(key)
@@ -343,6 +338,16 @@ def _chunks(source: Source) -> Iterator[bytes]:
             yield chunk
 
 
+def _etags(source: Source) -> tuple[str, str]:
+    """S3's for a content that was put whole, and for one that was put in parts as ours are."""
+    whole, parts = hashlib.md5(usedforsecurity=False), list[bytes]()
+    for chunk in _chunks(source):
+        whole.update(chunk)
+        parts.append(hashlib.md5(chunk, usedforsecurity=False).digest())
+    joined = hashlib.md5(b"".join(parts), usedforsecurity=False)
+    return whole.hexdigest(), f"{joined.hexdigest()}-{len(parts)}"
+
+
 def _attributes(key: str) -> dict[str, str]:
     suffix = key.rpartition(".")[2]
     known = {
@@ -364,9 +369,10 @@ def _client_options(
         "read_timeout": datetime.timedelta(seconds=_SILENT_SECONDS),
         "timeout": datetime.timedelta(seconds=_REQUEST_SECONDS),
         "user_agent": "callsheet",
-        # a proxy that is never used keeps the environment's own away: `trust_env` decides about that
+        # a proxy where nothing listens keeps the environment's own away, about which `trust_env` decides. It
+        # also ends a redirect to another host, which obstore would follow with a session token
         "proxy_url": "http://127.0.0.1:9",
-        "proxy_excludes": "*,0.0.0.0/0,::/0",
+        "proxy_excludes": ",".join(_own_hosts(address, environment)),
     }
     if _is_plain_here(address, environment):
         options["allow_http"] = True
@@ -378,6 +384,24 @@ def _client_options(
         options["root_certificate"] = Path(route.certificates).read_bytes()
     return options
 
+
+def _own_hosts(address: ObjectAddress, environment: Mapping[str, str]) -> Iterator[str]:
+    """Where a store and its credentials come from: the service's domains, what the environment names, and
+    what gives a machine its role.
+    """
+    yield from (*_DOMAINS[address.scheme], "localhost", "127.0.0.1", "::1", "169.254.0.0/16", "fd00:ec2::/32")
+    for name, value in environment.items():
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "IDENTITY_", "MSI_")) and "://" in value:
+            with contextlib.suppress(ValueError):
+                if named := urlsplit(value).hostname:
+                    yield named
+
+
+_DOMAINS = {
+    "s3": ("amazonaws.com",),
+    "gs": ("googleapis.com", "metadata.google.internal", "metadata"),
+    "az": ("windows.net", "microsoftonline.com", "fabric.microsoft.com"),
+}
 
 _ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),

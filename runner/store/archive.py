@@ -7,6 +7,7 @@ ledger's word, and never asked file by file; what is asked here is about files t
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -89,7 +90,8 @@ def bring(stores: Stores, address: str, filed: Filed, files: FileStore) -> None:
             f"{filed.path}: another file is there", hint="move it away, then try again"
         ) from error
     except OSError as error:
-        raise StateError(f"{filed.path}: cannot write: {error.strerror}") from error
+        hint = "free some space, then fetch it again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise StateError(f"{filed.path}: cannot write: {error.strerror}", hint=hint) from error
     finally:
         with contextlib.suppress(OSError, StateError):
             files.remove(part)
@@ -98,23 +100,23 @@ def bring(stores: Stores, address: str, filed: Filed, files: FileStore) -> None:
 def let_go(stores: Stores, address: str, filed: Filed, files: FileStore) -> bool:
     """Removes the copy here of a file that the ledger knows to lie in the store; whether one was removed.
 
-    It stays where it is not as it was published, and where the object does not have its size now. Raises
-    ObjectError and UsageError, and StateError for what the disk refuses.
+    It stays where it is not as it was published, and where the object does not have its content now: the row
+    may be that of a listing. Raises ObjectError and UsageError, and StateError for what the disk refuses.
     """
     path, at = files.root / filed.path, ObjectAddress.parse(address)
     try:
         found = files.stat(path)
         if found is None or found.size != filed.bytes:
             return False
-        facts = stores.of(at).facts(at.key)
-        if facts is None or facts.size != filed.bytes:
-            raise ObjectError(
-                ObjectTrouble.MISSING if facts is None else ObjectTrouble.OTHER_CONTENT,
-                f"{at}: is not there as the ledger says, so {filed.path} stays",
-                hint="callsheet archive --check",
-            )
         if digest(files, path).sha256 != filed.sha256:
             return False
+        why = stores.of(at).lacks(at.key, lambda: files.open(path), sha256=filed.sha256, size=filed.bytes)
+        if why:
+            raise ObjectError(
+                ObjectTrouble.OTHER_CONTENT,
+                f"{at}: is not there as the ledger says, so {filed.path} stays: {why}",
+                hint="once no other object is there, callsheet archive --check",
+            )
         files.remove(path)
         files.sync_dir(path)
     except OSError as error:

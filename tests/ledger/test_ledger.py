@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +61,25 @@ def test_the_files_are_private(tmp_path: Path, file_ledger: Ledger) -> None:
     intend(file_ledger)
     for name in ("ledger.db", "ledger.db-wal", "ledger.db-shm"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+@pytest.mark.fault(29)
+def test_a_second_name_of_the_ledger_is_refused(tmp_path: Path) -> None:
+    """As in a project that was copied with `cp -al`: a killed run's rows lie in the -wal of one name."""
+    path, copy = tmp_path / "ledger.db", tmp_path / "copy.db"
+    with closing(Ledger.open(path)) as ledger:
+        copy.hardlink_to(path)
+        with ledger.transaction():
+            ledger.begin_run(RUN)
+        intend(ledger)
+        for name in (path, copy):
+            with pytest.raises(StateError, match="has a second name") as caught:
+                Ledger.open(name)
+            assert caught.value.exit_code is ExitCode.CANNOT_WRITE
+            assert str(name) in caught.value.hint
+    copy.unlink()
+    with closing(Ledger.open(path)) as ledger:
+        assert len([*ledger.read.in_state(TaskState.INTENDED)]) == 1
 
 
 @pytest.mark.security(6)

@@ -277,3 +277,36 @@ def test_no_row_of_psycopg_s_own_words_is_told(cluster: Cluster) -> None:
         open_shared(Address.parse(wrong))
     assert "somebody" not in str(caught.value)
     assert not isinstance(caught.value.__context__, psycopg.Error) or caught.value.__suppress_context__
+
+
+@pytest.mark.fault(123)
+def test_a_session_that_another_process_has_used_is_refused(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a pooler does that gives a session to each transaction: what was set there is somebody else's."""
+    address = Address.parse(ledger_url)
+    with closing(open_shared(address)) as engine:
+        connection = engine._connected()
+        monkeypatch.setattr(type(connection), "connect", lambda *_, **__: connection)
+        monkeypatch.setattr(connection, "close", lambda: None)
+        with pytest.raises(StateError, match="a pooler gives each transaction another session") as caught:
+            open_shared(address)
+        assert caught.value.exit_code is ExitCode.CANNOT_WRITE
+        monkeypatch.undo()
+        with engine.transaction():
+            engine.execute("SELECT 1")
+
+
+@pytest.mark.fault(123)
+def test_a_transaction_in_another_session_is_refused(ledger_url: str) -> None:
+    """It may be one of another server's: of a standby that was promoted behind the pooler's back."""
+    address = Address.parse(ledger_url)
+    with (
+        closing(open_shared(address)) as engine,
+        closing(open_shared(address)) as other,
+    ):
+        engine._connection, other._connection = other._connected(), engine._connected()
+        for begin in (engine.transaction, engine.brief, engine.making):
+            with pytest.raises(StateError, match="another session"), begin():
+                pytest.fail("was let in")
+        assert engine.execute("SELECT 1").fetchone() == (1,)

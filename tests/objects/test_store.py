@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import pickle
+import socket
 import sys
 
 import pytest
 
 from runner.errors import UsageError
 from runner.objects.address import ObjectAddress
-from runner.objects.store import PART, ObjectError, ObjectStore, ObjectTrouble, Source
+from runner.objects.store import PART, ObjectError, ObjectFacts, ObjectStore, ObjectTrouble, Source
 from tests.support.s3 import S3, SECRET, StoreFault
 
 SMALL = b"a small film"
@@ -70,12 +72,17 @@ def test_another_content_under_the_key_is_told_and_left(
     assert s3.get(store.address.bucket, "callsheet/sha256/film.mp4") == other
 
 
-def test_an_etag_that_is_no_md5_has_the_object_read(store: ObjectStore, s3: S3) -> None:
-    """As with SSE-KMS, and after a multipart upload."""
+@pytest.mark.parametrize(("etag", "reads"), [("", 0), ('"0x8D"', 1), (f'"{"0" * 32}-3"', 1)])
+def test_an_etag_that_is_no_md5_has_the_object_read(
+    etag: str, reads: int, store: ObjectStore, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with SSE-KMS, in Azure, and where the parts had another size."""
     create(store, LARGE)
     before = s3.count("GET")
+    if etag:
+        monkeypatch.setattr(store, "facts", lambda _: ObjectFacts(len(LARGE), etag))
     create(store, LARGE)
-    assert s3.count("GET") == before + 1
+    assert s3.count("GET") == before + reads
 
 
 def test_a_content_that_is_not_its_digest_makes_no_object(store: ObjectStore, s3: S3) -> None:
@@ -182,6 +189,25 @@ def test_plain_http_goes_to_loopback_alone(s3: S3, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ObjectError) as error:
         store.facts("key")
     assert trouble_of(error) is ObjectTrouble.UNREACHABLE
+
+
+@pytest.mark.security(27)
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_redirect_to_another_host_is_not_followed(
+    status: int, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session token would go there, and what that host says would be taken for the store's word."""
+    monkeypatch.setenv("AWS_SESSION_TOKEN", SECRET)
+    bucket = s3.bucket()
+    with contextlib.closing(socket.create_server(("127.0.0.2", 0))) as elsewhere:
+        elsewhere.setblocking(False)
+        location = f"http://127.0.0.2:{elsewhere.getsockname()[1]}"
+        s3.fail("HEAD", "film", StoreFault(status=status, location=location))
+        with pytest.raises(ObjectError) as error:
+            ObjectStore.open(ObjectAddress.parse(f"s3://{bucket}/callsheet")).facts("sha256/film.mp4")
+        assert trouble_of(error) is ObjectTrouble.UNREACHABLE
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
 
 
 def test_the_environments_proxy_is_used_only_where_it_is_trusted(

@@ -33,7 +33,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class StoreFault:
-    """What becomes of a request: `status` answers in the server's place; `cut` closes the connection, after
+    """What becomes of a request: `status` answers in the server's place, with a `location` if it
+    has one; `cut` closes the connection, after
     the server has done it where it `arrives`; `size` replaces the Content-Length of a HEAD; `body` the
     answer's.
     """
@@ -43,6 +44,7 @@ class StoreFault:
     cut: bool = False
     arrives: bool = True
     size: int | None = None
+    location: str = ""
     body: bytes | None = None
 
 
@@ -195,7 +197,8 @@ class _ProxyHandler(http.server.BaseHTTPRequestHandler):
         self._s3.requests.append(request)
         fault = next(filter(None, (each(request) for each in self._s3.faults)), StoreFault())
         if fault.status:
-            self._answer(fault.status, f"<Error><Code>{fault.code}</Code></Error>".encode(), {})
+            told = {"Location": fault.location + self.path} if fault.location else {}
+            self._answer(fault.status, f"<Error><Code>{fault.code}</Code></Error>".encode(), told)
             return
         if fault.cut and not fault.arrives:
             self.close_connection = True

@@ -258,7 +258,7 @@ def fetch(what: tuple[str, ...], trust_env: bool, wait: float, output_format: st
                 # as old as it was: a file that seems to be written since is read again by each run
                 os.utime(project.base / row.path, (time.time(), row.created_at))
             except (ObjectError, StateError) as error:
-                code, why = ExitCode.TRY_AGAIN, str(error)
+                code, why = ExitCode.TRY_AGAIN, str(error).removeprefix(f"{row.path}: ")
                 console.error(printable(f"{path}: {why}"))
             else:
                 fetched, fetched_bytes = fetched + 1, fetched_bytes + row.bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import shutil
 import sqlite3
@@ -16,7 +17,9 @@ from runner.__main__ import main
 from runner.errors import ExitCode
 from runner.objects.store import ObjectStore
 from runner.sandbox import SANDBOX_KEY, SandboxServer
+from runner.store.files import LocalFiles
 from tests.support.dask import DaskCluster
+from tests.support.faulty_files import FullDisk
 from tests.support.s3 import S3, SECRET, StoreFault
 
 JOB = """\
@@ -118,6 +121,23 @@ def test_a_file_is_brought_back_whole_and_nothing_is_overwritten(store: StoreBen
     assert "not a task or a file that is known here" in store.err
 
 
+def test_a_full_disk_lets_no_half_file_be_fetched(store: StoreBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(store)
+    shutil.rmtree(store.root / "out")
+    with monkeypatch.context() as full:
+        full.setattr(
+            "runner.cli.verbs.archive.LocalFiles",
+            lambda base: FullDisk(LocalFiles(base), "write", errno.ENOSPC),
+        )
+        assert store("fetch", "s1") == ExitCode.TRY_AGAIN
+    assert (
+        store.err
+        == "out/s1.mp4: cannot write: refused by the test; hint: free some space, then fetch it again\n"
+    )
+    assert store.videos == []
+    assert store("fetch", "s1") == 0
+
+
 @pytest.mark.fault(149)
 def test_an_object_with_other_bytes_is_not_brought_back(store: StoreBench) -> None:
     run(store)
@@ -206,6 +226,27 @@ def test_a_check_takes_no_object_of_another_size(store: StoreBench) -> None:
     assert store("archive", "--check") == 0
     assert store("fetch", "*") == ExitCode.TRY_AGAIN
     assert "is neither here nor in a store" in store.err
+
+
+@pytest.mark.fault(144)
+def test_a_listing_alone_lets_no_last_copy_go(store: StoreBench) -> None:
+    """A check sees key and size, and the videos were elsewhere just then."""
+    run(store)
+    for key in store.s3.keys(store.bucket):
+        store.s3.put(store.bucket, key, b"?" * len(store.s3.get(store.bucket, key)))
+    store.configure("")
+    shutil.move(store.root / "out", store.root / "elsewhere")
+    with contextlib.closing(sqlite3.connect(store.root / ".callsheet/ledger.db")) as ledger, ledger:
+        ledger.execute("DELETE FROM archived")
+    assert store("archive", "--check") == 0
+    assert "noted: 2 files" in store.err
+    shutil.move(store.root / "elsewhere", store.root / "out")
+    store.configure("store_keep: 0")
+    for verb in ("archive", "collect"):
+        store(verb)
+        assert store.videos == ["s1.mp4", "s2.mp4"]
+        assert "local copies stay" in store.err
+        assert "callsheet archive --check" in store.err
 
 
 def test_local_copies_go_after_store_keep_and_the_sheet_shows_how_to_get_them(store: StoreBench) -> None:
