@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -18,6 +19,8 @@ from pathlib import Path
 import pyte
 
 ROWS = 40
+_ERASING = re.compile(rb"(?=\r\x1b\[2K)")
+"""Where the place of the last frame is cleared for the next one."""
 
 
 @dataclass(slots=True)
@@ -53,11 +56,13 @@ class Screen:
             data = os.read(self.master, 65_536)
         except OSError:  # EIO: nobody has it open any more
             return False
-        self.stream.feed(data)
-        self.snapshots.append(self.rows)
-        self.colours |= {
-            cell.fg for row in self.screen.buffer.values() for cell in row.values() if cell.data.strip()
-        }
+        # who reads late gets several frames at once: each is looked at before it is taken away
+        for piece in _ERASING.split(data):
+            self.stream.feed(piece)
+            self.snapshots.append(self.rows)
+            self.colours |= {
+                cell.fg for row in self.screen.buffer.values() for cell in row.values() if cell.data.strip()
+            }
         return bool(data)
 
     def wait_until(self, holds: Callable[[list[str]], bool], seconds: float = 60.0) -> list[str]:
