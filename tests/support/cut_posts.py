@@ -20,14 +20,14 @@ from tests.support.sandbox_requests import NO_TLS
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "explanation" / "why-not-the-sdk.md"
 
-_PATIENCE, _TIMEOUT = 30.0, 0.3
+_PATIENCE, _TIMEOUT = 30.0, 1.0
 """Seconds that a client waits for an answer while all is well, and afterwards, in place of its minutes."""
 
 _LOST = {"where": Where.SUBMIT, "accept": True}
 EVENTS = {
     "cut, once": Fault(**_LOST, kind=Kind.CUT),
     "cut, each time": Fault(**_LOST, kind=Kind.CUT, times=None),
-    "too late, once": Fault(**_LOST, kind=Kind.STALL, seconds=1.0),
+    "too late, once": Fault(**_LOST, kind=Kind.STALL, seconds=4.0),
     "504 of an edge, once": Fault(
         **_LOST, kind=Kind.ANSWER, status=504, body="<html><title>504 Gateway Time-out</title>nginx</html>"
     ),
