@@ -65,7 +65,7 @@ _UNKNOWN = TaskFacts(
     request={},
     output="",
 )
-"""Of a task of which nothing but its attempt is known."""
+"""For a task of which only the attempt is known."""
 
 _FOLLOWED = "the ledger was lost; a later submit of this task is in a log, so this one had been settled"
 _NO_END = "the ledger was lost, and no log tells how this ended before its task was submitted again"

@@ -238,7 +238,7 @@ def _files(output: JsonValue, ended_at: float | None) -> tuple[RemoteFile, ...]:
 
 
 def _texts(output: JsonValue) -> Iterator[JsonValue]:
-    """All that is no list and no object, in order; without recursion, for a service may nest as it likes."""
+    """Every value within lists and objects, in order. No recursion: a service may nest without end."""
     left = [output]
     while left:
         value = left.pop()
