@@ -516,6 +516,8 @@ class PostgresEngine:
             raise self._trouble(self._reason(error), self._hint(error)) from None
 
     def _reason(self, error: psycopg.Error) -> str:
+        if isinstance(error, _Cut):
+            return f"no answer within {ANSWER_SECONDS:g} seconds"
         state = error.sqlstate or ""
         for begins, reason in _REASONS.items():
             if state.startswith(begins):

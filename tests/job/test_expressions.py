@@ -156,12 +156,12 @@ def test_what_is_not_needed_is_refused(source: str) -> None:
 
 @pytest.mark.security(3)
 def test_refusing_comes_before_computing() -> None:
-    """Jinja computes constants while it compiles: 2 ** 20000000 must not get that far."""
+    """Jinja computes constants while it compiles, and these would take hours or more memory than there is."""
     begin = time.perf_counter()
-    for source in ("2 ** 20000000", "'ab' * 2000000000", "'%99999999d' % 1"):
+    for source in ("9 ** 9 ** 9", "'ab' * 2000000000000", "'%99999999999d' % 1"):
         with pytest.raises(ExpressionError):
             value(f"${{{{ {source} }}}}")
-    assert time.perf_counter() - begin < 0.5
+    assert time.perf_counter() - begin < 30
 
 
 @pytest.mark.parametrize("opener", ["(", "not ", "-", "[", "(not -"])

@@ -105,7 +105,7 @@ def test_an_answer_that_never_comes_is_not_waited_for_without_end(
 ) -> None:
     cut, direct = ledgers
     strike = armed(proxy, Strike(Break.LOST, statements(cut, proxy)))
-    monkeypatch.setattr(postgres, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(postgres, "ANSWER_SECONDS", 2.0)
     assert is_saved(cut, 2)
     assert strike.has_struck.is_set()
     assert direct.read.attempt("attempt-2") is not None
