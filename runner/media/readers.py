@@ -66,6 +66,10 @@ class Readers(ThreadPoolExecutor):
         if process is None or process.has_left():
             process = self._start()
         picture = process.ask(file, wanted)
+        if picture is None and process.has_left(_SECONDS_TO_END):
+            # asked nothing for long, it left as this file came
+            process = self._start()
+            picture = process.ask(file, wanted)
         if picture is None:
             self._own.process = None
             return Picture(why=process.ending())
@@ -181,9 +185,11 @@ class _Process:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         return f"FFmpeg crashed over the video ({how})"
 
-    def has_left(self) -> bool:
-        """Whether it ended because it was asked nothing for long."""
-        if self._child.poll() != 0:
+    def has_left(self, seconds: float = 0.0) -> bool:
+        """Whether it ended, or ends within so long, because it was asked nothing for long."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(seconds)
+        if self._child.returncode != 0:
             return False
         self.end()
         return True

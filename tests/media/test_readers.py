@@ -22,6 +22,7 @@ import os, resource, signal, time
 from runner.media import pictures
 
 def read(file, wanted):
+    file.seek(0)
     name = file.read()
     if name == b"crash":
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -34,6 +35,11 @@ def read(file, wanted):
         return pictures.Picture(why=" ".join(sorted(os.environ)))
     if name == b"leaves":
         os._exit(3)
+    if name == b"idle for long":
+        os._exit(0)
+    if name.startswith(b"idle until ") and not os.path.exists(name[11:]):
+        open(name[11:], "x")
+        os._exit(0)
     return pictures.Picture(image=name, why=wanted.name)
 
 pictures.read_picture = read
@@ -77,6 +83,7 @@ def test_a_real_file_is_read_by_a_real_process(tmp_path: Path) -> None:
     [
         (b"crash", "FFmpeg crashed over the video (signal 11)"),
         (b"leaves", "FFmpeg crashed over the video (exit code 3)"),
+        (b"idle for long", "FFmpeg crashed over the video (exit code 0)"),
         (b"all memory", "FFmpeg crashed over the video (exit code 1)"),
         (b"for ever", "FFmpeg took more than 30 s to read the video"),
     ],
@@ -89,6 +96,15 @@ def test_whatever_becomes_of_a_process_one_file_is_told(
         for content in (bad,) if bad == b"for ever" else (b"one", bad, b"two", bad, b"three"):
             expected = Picture(why=why) if content == bad else Picture(content, "CHECK")
             assert read(running, tmp_path, content) == expected
+
+
+def test_a_process_that_leaves_as_a_file_comes_says_nothing_against_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch)
+    content = b"idle until " + bytes(tmp_path / "left")
+    with Readers() as running:
+        assert read(running, tmp_path, content) == Picture(content, "CHECK")
 
 
 @pytest.mark.fault(47)
