@@ -34,8 +34,9 @@ class Heard:
 async def test_what_only_kept_tasks_from_being_submitted_means_nothing_once_all_are_done() -> None:
     control = Control(Heard(), Redactor(()))
     control.stop_submitting(ExitCode.TRY_AGAIN, "no answer for an hour")
+    control.stop_submitting(ExitCode.REFUSED, "the budget of the day is spent")
     control.stop_submitting(ExitCode.OUT_OF_MONEY, "no money")
-    assert set(control.passing) == {ExitCode.TRY_AGAIN}
+    assert set(control.passing) == {ExitCode.TRY_AGAIN, ExitCode.REFUSED}
     control.forgive()
     assert (control.conditions, control.reasons) == ({ExitCode.OUT_OF_MONEY}, ("no money",))
 
