@@ -155,8 +155,8 @@ class Submission:
             return False
         model = self.task.model
         hint = (
-            f"add its price to callsheet.yaml, `prices: {{{model}: {{usd_per_task: 0.5}}}}`, or ask the service"
-            " for it: callsheet models --refresh"
+            f"add its price to callsheet.yaml, `prices: {{{model}: {{usd_per_task: 0.5}}}}`, or ask the"
+            " service for it: callsheet models --refresh"
         )
         self.submitter.control.condition(cap.exit_code, f"{model}: {cap}; hint: {hint}")
         return True
