@@ -12,6 +12,7 @@ import click
 
 from runner.cli import console
 from runner.cli.common_options import common, common_options
+from runner.cli.humanize import shown_path
 from runner.cli.options import output_format
 from runner.cli.runs import reading
 from runner.job.load_project import load_project_file
@@ -117,7 +118,7 @@ def budget(output_format: str) -> None:
     said = load_project_file(project.root)
     if not said.budgets:
         hint = "add `budgets: [{day: {max_usd: 50}}]`"
-        console.note(f"{project.root / PROJECT_FILE}: has no budgets; hint: {hint}")
+        console.note(f"{shown_path(project.root / PROJECT_FILE)}: has no budgets; hint: {hint}")
     budgets = Budgets(said.timezone, said.budgets)
     with reading(project) as ledger:
         limits = [*_limits(budgets, ledger, time.time())]
