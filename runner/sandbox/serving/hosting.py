@@ -10,12 +10,12 @@ import threading
 
 import uvicorn
 
-from runner.sandbox.app import make_app
 from runner.sandbox.config import SandboxConfig
 from runner.sandbox.connection import OpenProtocol
 from runner.sandbox.faults import FaultPlan
-from runner.sandbox.render import Renderer
+from runner.sandbox.results.render import Renderer
 from runner.sandbox.service import Service
+from runner.sandbox.serving.app import make_app
 from runner.sandbox.state import State
 from runner.sandbox.store import Store
 from runner.sandbox.webhooks import Webhooks

@@ -18,7 +18,7 @@ import av
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from runner.sandbox.picture import FPS, Picture, draw_pictures
+from runner.sandbox.results.picture import FPS, Picture, draw_pictures
 
 _SAMPLE_RATE = 16_000
 _BIT_RATE = 16_000

@@ -13,7 +13,7 @@ from runner.sandbox.faults import FaultPlan
 from runner.sandbox.store import AcceptedTask, Store
 
 if TYPE_CHECKING:
-    from runner.sandbox.hosting import Host
+    from runner.sandbox.serving.hosting import Host
 
 _EXTRAS = frozenset({"av", "cryptography", "PIL", "starlette", "uvicorn"})
 
@@ -34,7 +34,7 @@ class SandboxServer:
     def __enter__(self) -> SandboxServer:
         try:
             # Optional extras: without them the rest of callsheet works.
-            from runner.sandbox.hosting import Host
+            from runner.sandbox.serving.hosting import Host
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] not in _EXTRAS:
                 raise
