@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar, cast
 
 from runner.durable import replace_file
-from runner.job.expressions import LAST_FRAME
+from runner.job.expressions.expressions import LAST_FRAME
 from runner.json_value import JsonValue
 from runner.ledger.columns import batches
 from runner.ledger.read import LedgerReader

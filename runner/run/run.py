@@ -23,8 +23,8 @@ from runner.run.finish import Lost, RunResult, begin, conclude, tell_beginning, 
 from runner.run.followed import Followed
 from runner.run.prepare import Prepared
 from runner.run.scheduler import Scheduler
-from runner.run.session import JobWork, LaneWork, Session, Shared, Tools, agreed
 from runner.run.stop import signals_heard, stoppable
+from runner.run.task.session import JobWork, LaneWork, Session, Shared, Tools, agreed
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ import pytest
 
 from runner.errors import JobError, KeyRefusedError
 from runner.http.access import ApiKey
-from runner.job import environment
-from runner.job.environment import key_names, read_env
-from runner.job.load_lock import load_models_lock
-from runner.job.load_project import load_project_file
+from runner.job.project import environment
+from runner.job.project.environment import key_names, read_env
+from runner.job.project.load_lock import load_models_lock
+from runner.job.project.load_project import load_project_file
 from runner.job.project_file import ProjectFile, Where, Window, WindowCap
 from runner.providers import every
 from runner.providers.account import Account, refuse_twins
@@ -38,7 +38,7 @@ WITH_DIALECTS = replace(SERVER, dialects={"vllm-omni": SERVER, "sglang": replace
 @pytest.fixture(autouse=True)
 def server_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {**every(), "server": WITH_DIALECTS}
-    for module in ("runner.providers", "runner.job.load_accounts"):
+    for module in ("runner.providers", "runner.job.project.load_accounts"):
         monkeypatch.setattr(f"{module}.every", lambda: installed)
 
 

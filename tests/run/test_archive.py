@@ -13,16 +13,16 @@ import pytest
 
 from runner.assemble import open_tools
 from runner.errors import ExitCode, UsageError
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.objects.store import Stores
 from runner.plan.plan import Plan, make_plan
 from runner.project import Project, init_project
-from runner.run.evict import evict
-from runner.run.progress import progress_of, still_needed
+from runner.run.files.evict import evict
 from runner.run.run import collect_all
+from runner.run.task.progress import progress_of, still_needed
 from runner.sandbox import SANDBOX_KEY, SandboxServer
 from tests.support.run_bench import RunBench, job_text
 from tests.support.s3 import S3, StoreFault

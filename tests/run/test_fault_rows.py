@@ -15,7 +15,7 @@ from runner.errors import ExitCode, StateError
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus
-from runner.run.watch import LOOK_FAILURES
+from runner.run.task.watch import LOOK_FAILURES
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text
 

@@ -44,7 +44,7 @@ from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import prepare_run
 from runner.run.run import Order, run_jobs
-from runner.run.session import Tools
+from runner.run.task.session import Tools
 from runner.store.download import DownloadRequest, FileRecord
 from runner.store.files import LocalFiles
 from tests.simulation.loops import Backend, in_thread, run

@@ -33,9 +33,9 @@ from runner.providers.base import Body, Generation, GenerationStatus, ListQuery
 from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.providers.provider import Listing, ListKind
-from runner.run import relocate
-from runner.run.watch import Watch
-from runner.run.webhook import Hints
+from runner.run.task import relocate
+from runner.run.task.watch import Watch
+from runner.run.task.webhook import Hints
 from runner.store import download
 from runner.store import files as store_files
 from runner.store.files import FileStore

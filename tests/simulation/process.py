@@ -27,8 +27,8 @@ from runner.run.finish import RunResult
 from runner.run.lock import project_lock
 from runner.run.prepare import Prepared, prepare_run
 from runner.run.run import Order, collect_all, run_jobs
-from runner.run.session import Tools
-from runner.run.webhook import Hints
+from runner.run.task.session import Tools
+from runner.run.task.webhook import Hints
 from tests.simulation.absence import check_absence
 from tests.simulation.answers import ApiTransport, Files, FreeTransport
 from tests.simulation.bench import KEY, UNBOUNDED, Bench, job_of

@@ -11,9 +11,9 @@ from runner.cli import console
 from runner.cli.common_options import common, common_options
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.errors import ExitCode, NoProjectError, UsageError
-from runner.job.load_lock import load_models_lock
-from runner.job.load_project import load_project_file
 from runner.job.models_lock import LOCK_FILE
+from runner.job.project.load_lock import load_models_lock
+from runner.job.project.load_project import load_project_file
 from runner.json_value import JsonValue
 from runner.project import PROJECT_FILE, find_project
 from runner.providers import DEFAULT
@@ -52,7 +52,7 @@ def models(model: str | None, refresh: bool, service: ServiceOptions, output_for
         if model:
             raise UsageError("--refresh asks for all models", hint="leave out MODEL")
         # imported here: it takes the client's libraries along
-        from runner.cli.published import refresh as refresh_lock
+        from runner.cli.services.published import refresh as refresh_lock
 
         return refresh_lock(service, output_format)
     known = DEFAULT.catalogue

@@ -19,10 +19,10 @@ from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options, wait_option
 from runner.cli.place import here
-from runner.cli.recovering import Found, Recovery, Silence
+from runner.cli.services.recovering import Found, Recovery, Silence
 from runner.cli.task_list import counts_words
 from runner.errors import ExitCode, UsageError
-from runner.job.load_project import readable_project_file
+from runner.job.project.load_project import readable_project_file
 from runner.json_value import JsonValue
 from runner.lane.lease import LOOK
 from runner.lane.machine import Machine

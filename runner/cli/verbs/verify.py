@@ -18,7 +18,7 @@ from runner.cli.options import ServiceOptions, output_format, run_argument, serv
 from runner.cli.place import here
 from runner.cli.runs import find_folder
 from runner.errors import ExitCode, UsageError
-from runner.job.load_project import readable_project_file
+from runner.job.project.load_project import readable_project_file
 from runner.json_value import JsonValue
 from runner.media.video import has_pyav
 from runner.objects.address import is_object

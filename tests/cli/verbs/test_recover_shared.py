@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from runner.__main__ import main
-from runner.cli import recovering
-from runner.cli.recovering import Silence
+from runner.cli.services import recovering
+from runner.cli.services.recovering import Silence
 from runner.errors import ExitCode
 from runner.lane.lease import TAKEOVER
 from runner.ledger import postgres
