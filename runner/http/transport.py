@@ -33,8 +33,8 @@ for _name in ("httpx", "httpcore"):
 CONNECTIONS = 16
 """For POSTs, and as many for all else, however many tasks are in flight."""
 LOOKUPS = 512
-"""Names that are looked up at once. A lookup that was given up holds its thread until the resolver gives up too,
-and asyncio's own threads are four more than the processors: one service's dead name server took them all."""
+"""Names that are looked up at once. A lookup that was given up holds its thread until the resolver ends, and
+asyncio's own threads are four more than the processors: one service's dead name server took them all."""
 _CHUNK = 65_536
 _HEAD = 4096
 """Bytes of a proxy's answer that are read at once."""
