@@ -225,7 +225,20 @@ def _where(node: Node | None, accounts: Mapping[str, Account], names: Set[str]) 
                 near = did_you_mean(word, [LABEL + each for each in known])
                 hint = near or f"give an account `labels: {{{label}: {said}}}`"
                 yield key.location.error(f"no account has a label `{cut(label)}`", hint)
-    return Where(name, MappingProxyType(labels))
+    where = Where(name, MappingProxyType(labels))
+    if node is not None and names == accounts.keys():
+        own = [Account(each.name, each) for each in every().values() if each.name not in accounts]
+        everyone = [*accounts.values(), *own]
+        parts = [Where(name), *(Where(labels={label: said}) for label, said in labels.items())]
+        if all(_counts(part, everyone) for part in parts) and not _counts(where, everyone):
+            told = f"it would count nothing: no account is {where.words}"
+            yield node.location.error(told, "write a budget for each of them")
+    return where
+
+
+def _counts(where: Where, accounts: Iterable[Account]) -> bool:
+    """Whether what one of these accounts pays for counts there."""
+    return any(where.covers(each.name, each.labels) for each in accounts)
 
 
 def _one_of(node: Node, told: str, said: str, known: Iterable[str]) -> Checked[None]:

@@ -111,7 +111,7 @@ class Delivery:
         """Fetches each file that is shown and not here, and records it; nearest deadline first."""
         tools, paid = self.session.tools, self.paid
         deadline = min((file.expires_at or math.inf for file in generation.files), default=math.inf)
-        async with self.session.shared.downloads.slot(deadline):
+        async with self.session.work.downloads.slot(deadline):
             for kind, ordinal in numbered(generation)[:MOST_FILES]:
                 if (kind, ordinal) in here:
                     continue

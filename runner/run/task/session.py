@@ -106,13 +106,23 @@ class UnderWay:
 class Shared:
     """What all jobs of a process share, whatever their lanes."""
 
-    def __init__(self, policies: Sequence[RunPolicy], lanes: int) -> None:
-        # tasks that end together leave the service at once: new ones may come before their files are here
-        policy = agreed(policies)
-        self.downloads = PrioritySlots(policy.downloads, line=policy.concurrency * lanes)
+    def __init__(self) -> None:
+        self.downloads: list[PrioritySlots] = []
+        """Those of each lane: the files of one may never come, and hold up no other's."""
         self.moving = anyio.Lock()
         """Held while a file gives way to another: two tasks may want one path."""
         self.under_way = UnderWay()
+
+    def open_downloads(self, policy: RunPolicy) -> PrioritySlots:
+        """The downloads of one more lane."""
+        # tasks that end together leave the service at once: new ones may come before their files are here
+        self.downloads.append(PrioritySlots(policy.downloads, line=policy.concurrency))
+        return self.downloads[-1]
+
+    @property
+    def fetches_nothing(self) -> bool:
+        """Whether no lane has a file on its way: a task may begin where one of another lane is here."""
+        return all(each.is_idle for each in self.downloads)
 
 
 class LaneWork:
@@ -122,6 +132,7 @@ class LaneWork:
         self,
         lane: Lane,
         policy: RunPolicy,
+        downloads: PrioritySlots,
         shared: Shared,
         control_of: Callable[[AttemptRow], Control],
         *,
@@ -130,9 +141,10 @@ class LaneWork:
         """`is_run`: a run waits until unclear submits can be judged, a `collect` leaves them."""
         scanner = Scanner(lane)
         self.lane = lane
+        self.downloads = downloads
         self.lookback = Lookback(lane, scanner, control_of)
         self.reconciler = Reconciler(
-            lane, scanner, policy, is_run, lambda: lane.in_flight.count == 0 and shared.downloads.is_idle
+            lane, scanner, policy, is_run, lambda: lane.in_flight.count == 0 and shared.fetches_nothing
         )
         usual = None if lane.is_loopback else lane.provider.usual_seconds
         self.durations = Durations(lane.commits, usual)
