@@ -169,9 +169,10 @@ def _place_of(task: Task, row: OutputRow) -> str:
 
 
 async def _place(tools: Tools, progress: Progress, row: OutputRow, path: str) -> None:
-    if row.path == path:
-        return
     task, base, run = progress.task, tools.project.base, tools.machine.threads.run
+    if row.path == path:
+        await keep_stored(tools, task.output, path, row)
+        return
     source, target = base / row.path, base / path
     if await run(tools.files.stat, source) is None:
         await bring_back(tools, row)
