@@ -185,8 +185,10 @@ def _with_rows(tasks: Iterable[_Known], reader: LedgerReader) -> Iterable[tuple[
         histories = reader.histories_of(identities)
         outputs = reader.outputs(identities)
         requests = reader.requests(identities)
-        stored = reader.stored(row for rows in outputs.values() for row in rows)
         given_away = reader.given_away([each for each in attempts if each not in outputs])
+        if reader.is_shared:  # they may stand there on another machine
+            outputs = {**given_away, **outputs}
+        stored = reader.stored(row for rows in outputs.values() for row in rows)
         for task in batch:
             own = attempts.get(task.identity, [])
             rows = TaskRows(

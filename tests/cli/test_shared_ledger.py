@@ -133,7 +133,9 @@ def test_a_take_whose_path_an_edit_elsewhere_has_taken_is_known_where_it_stands(
     assert "1 task: 1 absent" in team.out
     assert team.call(first, "run", "boat.yaml") == ExitCode.DONE, team.err
     manifest = json.loads((first / "runs/latest/manifest.json").read_text())
-    assert (manifest["tasks"][0]["state"], manifest["tasks"][0]["missing"]) == ("absent", [])
+    (told,) = manifest["tasks"]
+    assert (told["state"], told["missing"]) == ("absent", [])
+    assert [file["path"] for file in told["outputs"]] == ["out/s1.mp4"]
 
 
 def test_a_new_clone_never_begins_on_an_empty_ledger(team: Team) -> None:
