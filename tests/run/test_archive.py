@@ -216,6 +216,28 @@ async def test_an_edit_over_a_take_that_lies_in_the_store_keeps_its_name(real: R
     assert (real.root / "out/s1.v2.mp4").exists()
 
 
+@pytest.mark.fault(166)
+async def test_a_take_that_lies_in_the_store_alone_keeps_a_name_where_another_stands_in_its_place(
+    real: RealBench, s3: S3
+) -> None:
+    """A person has put the older take back by hand, or it was another machine that made the edit."""
+    real.name_store(f"s3://{s3.bucket()}/pre")
+    first = job_text(seeds=1)
+    edited = first.replace("a teapot", "a kettle")
+    await real.run(real.write_job(first))
+    assert (await real.run(real.write_job(edited), accept_edits=True)).exit_code is ExitCode.DONE
+    out = real.root / "out"
+    assert not real.has_seen("task.versioned", 2), "no name is told that nothing stands under"
+    (out / "s1.v1.mp4").rename(out / "s1.mp4")
+    assert (await real.run(real.write_job(first))).exit_code is ExitCode.DONE
+    with real.ledger() as ledger:
+        standing = {row.path: row.identity for row in ledger.read.standing_outputs()}
+    assert standing["out/s1.v1.mp4"] == standing["out/s1.mp4"] != standing["out/s1.v2.mp4"]
+    back = await real.run(real.write_job(edited))
+    assert (back.exit_code, back.counts) == (ExitCode.DONE, {TaskState.DONE: 1})
+    assert not real.has_seen("task.submitted", 3)
+
+
 def _evict(real: RealBench, ledger: Ledger, **more: frozenset[str]) -> int:
     return evict(real.project, ledger.read, Stores(), store=real.store, before=_later(real), **more).files
 

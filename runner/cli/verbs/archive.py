@@ -33,7 +33,7 @@ from runner.plural import count
 from runner.project import Project, find_project
 from runner.redact import printable
 from runner.run.lock import locked_ledger, project_lock
-from runner.run.wholeness import filed, here
+from runner.run.wholeness import filed, here, is_whole
 from runner.spelling import did_you_mean
 from runner.store.archive import Putting, bring, put_elsewhere
 from runner.store.files import LocalFiles
@@ -173,12 +173,15 @@ def _archive_with(
                 if isinstance(error, Lost):
                     reasons.setdefault(error.why)
                     continue
-                if error is None or error.trouble is ObjectTrouble.CHANGED:
-                    del left[one.sha256]
                 if error is None:
+                    del left[one.sha256]
                     put.append(ArchivedRow(one.sha256, putting.store, one.key, one.bytes, time.time()))
                     console.status(f"archive: {count(len(put), 'file')}")
-                elif error.trouble is not ObjectTrouble.CHANGED:
+                elif error.trouble is ObjectTrouble.CHANGED and not is_whole(left[one.sha256], project.base):
+                    del left[one.sha256]
+                elif error.trouble is ObjectTrouble.CHANGED:
+                    reasons.setdefault(f"{one.path}: a worker sees another file there, or none")
+                else:
                     reasons.setdefault(str(error))
                     if error.trouble in FOR_GOOD:
                         break

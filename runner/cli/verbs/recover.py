@@ -174,14 +174,16 @@ def _recover_shared(project: Project, service: ServiceOptions, asked: Asked, add
         recovery.check_projects()
 
         def still_waited_for() -> list[str]:
-            known = shared.read.hosts() if is_moved(engine) else shared.read.unrecovered()
-            return asked.others(known)
+            waits = shared.read.unrecovered()
+            # news of a machine that was not waited for: the ledger went back once more, and others' runs too
+            is_behind = found.changed > 0 and host_name() not in waits
+            return asked.others(shared.read.hosts() if is_behind or is_moved(engine) else waits)
 
-        found.waits_for = still_waited_for()
         drop_staging(project)
         copy_to_file(engine, staging_path(project), zone)
         with _staged(project) as copy:
             recovery.study(copy)
+        found.waits_for = still_waited_for()
         if asked.agrees(project, found):
             if (left := silence.left()) > 0:
                 drivers = ", ".join(dict.fromkeys(printable(row.host) for row in silence.rows()))
@@ -265,7 +267,7 @@ def _tell_end(
             f"waits for {hosts_words(found.waits_for)}: run `callsheet recover` there before any run, or give"
             f" --gone {shlex.quote(printable(found.waits_for[0]))}"
         )
-    if found.is_moved:
+    if found.is_moved or found.waits_for:
         console.note("the backup names no machine that came after it: recover there too, before any run")
     if found.is_nothing:
         console.summary("nothing to recover: the ledger knows all that runs/ tells")

@@ -20,7 +20,7 @@ from runner.plan.task import Task, Upstream
 from runner.providers.base import RemoteFileKind
 from runner.record.request import changes, differences
 from runner.redact import printable
-from runner.run.wholeness import is_untouched, is_whole, stands
+from runner.run.wholeness import is_untouched, is_whole, stands, whole_files
 from runner.store.files import LocalFiles, UnsafePathError
 from runner.store.versions import names_of_take
 
@@ -198,6 +198,8 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
         attempts = reader.latest([task.identity for task in others])
         needed = needs_of(others, reader)
         outputs = reader.outputs([task.identity for task in others])
+        for identity, rows in _standing_all_the_same(attempts, outputs, reader, base).items():
+            outputs[identity] = [*outputs.get(identity, []), *rows]
         stored = reader.stored(row for rows in outputs.values() for row in rows)
         owners = reader.owners([task.output for task in others])
         for task in batch:
@@ -227,6 +229,29 @@ def progress_of(tasks: Iterable[Task], reader: LedgerReader | None, base: Path) 
                 found = Progress(task, attempt.state, attempt)
             why = edit.change if edit is not None and found.state is TaskState.PLANNED else found.why
             yield replace(found, why=why, edit=edit, is_displaced=is_displaced)
+
+
+def _standing_all_the_same(
+    attempts: Mapping[str, AttemptRow],
+    outputs: Mapping[str, list[OutputRow]],
+    reader: LedgerReader,
+    base: Path,
+) -> dict[str, list[OutputRow]]:
+    """The files of done tasks that stand here under paths which another machine has given to other takes, by
+    identity, where nothing of the task is missing then (row 165). Each is read.
+    """
+    done = [attempt for attempt in attempts.values() if attempt.state is TaskState.DONE]
+    if not reader.is_shared or not done:
+        return {}
+    found: dict[str, list[OutputRow]] = {}
+    given_away = reader.given_away([attempt.identity for attempt in done])
+    for attempt in done:
+        rows = [row for row in given_away.get(attempt.identity, ()) if row.attempt_id == attempt.id]
+        whole = {row.path: row for row in whole_files(rows, LocalFiles(base), base)}
+        known = {(row.kind, row.ordinal) for row in (*outputs.get(attempt.identity, []), *whole.values())}
+        if whole and all((row.kind, row.ordinal) in known for row in rows):
+            found[attempt.identity] = [*whole.values()]
+    return found
 
 
 def _other_hosts(run_id: str, reader: LedgerReader) -> str:

@@ -89,8 +89,8 @@ async def bring_back(tools: Tools, row: OutputRow) -> None:
 
 
 async def keep_stored(tools: Tools, output: str, path: str, row: OutputRow) -> None:
-    """Where the take of another request had `path` and lies in a store alone, it becomes a version too, by
-    its name in the ledger: or that would be gone with the row's.
+    """Where the take of another request had `path`, lies in a store and has no other name, it becomes a
+    version too, by its name in the ledger: or that would be gone with the row's.
     """
 
     def find(reader: LedgerReader) -> list[OutputRow]:
@@ -99,7 +99,8 @@ async def keep_stored(tools: Tools, output: str, path: str, row: OutputRow) -> N
             return []
         rows = reader.outputs([owner.identity])[owner.identity]
         stored, names = reader.stored(rows), names_of_take(output)
-        return [each for each in rows if each.sha256 in stored and names.fullmatch(each.path)]
+        kept = {each.sha256 for each in rows if not names.fullmatch(each.path)}
+        return [each for each in rows if each.sha256 in stored.keys() - kept and names.fullmatch(each.path)]
 
     rows = await tools.commits.read(find)
     for number in itertools.count(1) if rows else ():
@@ -169,9 +170,10 @@ def _place_of(task: Task, row: OutputRow) -> str:
 
 
 async def _place(tools: Tools, progress: Progress, row: OutputRow, path: str) -> None:
-    if row.path == path:
-        return
     task, base, run = progress.task, tools.project.base, tools.machine.threads.run
+    if row.path == path:
+        await keep_stored(tools, task.output, path, row)
+        return
     source, target = base / row.path, base / path
     if await run(tools.files.stat, source) is None:
         await bring_back(tools, row)
@@ -181,6 +183,7 @@ async def _place(tools: Tools, progress: Progress, row: OutputRow, path: str) ->
         return
     if await run(has_copy, tools.files, source, target):
         await keep_twin(tools, task.output, path, row)
+        await keep_stored(tools, task.output, path, row)
         return
     kept = await make_way(tools, task.output, path, task.identity)
     if kept is None and progress.is_displaced:
