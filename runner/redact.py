@@ -43,7 +43,7 @@ _KEY = re.compile(
 _BEARER = re.compile(r"(?i)(bearer\s+)[a-z0-9._~+/=-]{16,}")
 _NAMED = re.compile(
     r"(?i)((?:authorization|x-api-key|api[-_]?key|(?:api|access)[-_]?token|x-amz-[a-z-]{1,40}|signature)"
-    r"(?:[\"']?\s*:\s*|=)[\"']?)(?!bearer\s)[^\s\"'&<>]+"
+    r"(?:[\"']?\s*:\s*|=)[\"']?)(?!bearer\s|unknown key `)[^\s\"'&<>]+"
 )
 _IN_PLACE_OF_A_NAME = re.compile(r"(?i)(_env[\"']?\s*:\s*[\"']?)(?=\w{0,200}[^\w\s\"',}])[^\s\"'<>,}]+")
 """Where the name of a variable belongs, what is not one may be the key itself, whatever it looks like."""

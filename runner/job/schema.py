@@ -274,6 +274,8 @@ def _type_hint(path: Path, expected: str | list[str], value: object) -> str:
         return "YAML 1.2 knows only true and false"
     if types == {"array"} and value is not None and not isinstance(value, dict):
         return "write a list: [...]"
+    if path == ("ledger",):
+        return "write `ledger: {url_env: CALLSHEET_LEDGER}`: the variable holds the database's URL"
     if path == ("budgets",):
         return "begin each of them with `- `"
     if path[:1] == ("budgets",) and path[-1] in [*Window] and isinstance(value, int):

@@ -27,7 +27,7 @@ MOST_DEFECTS = 5
 
 _FRAMES = 8
 _LONGEST_TEXT = 300
-_ANOTHER_TRY = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE})
+_ANOTHER_TRY = frozenset({ExitCode.TRY_AGAIN, ExitCode.UNREACHABLE, ExitCode.REFUSED})
 
 
 @dataclass(slots=True, eq=False)

@@ -153,7 +153,12 @@ class Submission:
         cap = self.lane.gate.unpriced
         if cap is None or self.task.estimate_micros is not None:
             return False
-        self.submitter.control.condition(cap.exit_code, f"{self.task.model}: {cap}")
+        model = self.task.model
+        hint = (
+            f"add its price to callsheet.yaml, `prices: {{{model}: {{usd_per_task: 0.5}}}}`, or ask the"
+            " service for it: callsheet models --refresh"
+        )
+        self.submitter.control.condition(cap.exit_code, f"{model}: {cap}; hint: {hint}")
         return True
 
     def _lose_patience(self, evidence: Evidence) -> None:

@@ -169,15 +169,12 @@ class Budgets:
         renews = f"; it renews at {moment_words(self.renewal(cap.window, day))}"
         hint = "raise it in callsheet.yaml or wait until then, and run again"
         is_of_unpriced = reached.is_unpriced and next_micros is None
-        if reached.is_unpriced and not is_of_unpriced:
+        if is_of_unpriced:
+            hint = ""  # it is about the task's model, which its submitter names
+        elif reached.is_unpriced:
             hint = (
                 "a price that is given now is not theirs: write `max_tasks` in place of `max_usd` until then,"
                 " and run again"
-            )
-        elif is_of_unpriced:
-            hint = (
-                "add its price to callsheet.yaml, `prices: {MODEL: {usd_per_task: 0.5}}`, or ask the service"
-                " for it: callsheet models --refresh"
             )
         raise CapReachedError(
             f"{limit} for {cap.where.words} {when_words(cap, day)}: {reached.why}"

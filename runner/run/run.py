@@ -329,11 +329,11 @@ async def collect_all(orders: Sequence[Order]) -> list[RunResult]:
 
     Each order has one lane, and its exit code speaks of its own `attempts`; those of None are all there.
     """
+    for order in orders:
+        order.tools.observe("collect.started", {})
     crew = Crew(orders)
     commits, machine = orders[0].tools.commits, orders[0].tools.machine
     await commits.write(lambda ledger: ledger.recover(machine.wall()))
-    for job in crew.jobs:
-        job.work.tools.observe("collect.started", {})
     async with signals_heard(crew.jobs[0].work.control), leased(orders[0].tools):
         await crew.work()
         await commits.flush()

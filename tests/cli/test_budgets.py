@@ -95,6 +95,19 @@ def test_the_cap_of_one_account_stops_no_other(studio: Studio) -> None:
     assert studio.server.accepted == 4
 
 
+def test_a_job_that_has_all_its_takes_is_not_refused_for_the_budget_that_another_one_met(
+    studio: Studio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studio.settings("{day: {max_tasks: 3}}", acme="provider: mesh", orchid="provider: mesh")
+    studio.write("a", AT_ACME, "1")
+    studio.write("b", AT_ACME, "11..14")
+    assert main(["run", "a.yaml", "b.yaml"]) == ExitCode.REFUSED
+    said = capsys.readouterr()
+    assert "a.yaml:\n1 task: 1 done; 1 submitted now" in said.out
+    assert "next: callsheet run b.yaml" in said.err
+    assert "next: callsheet run a.yaml" not in said.err
+
+
 @pytest.mark.fault(114)
 def test_a_task_without_a_price_is_above_a_budget_and_keeps_no_other_from_it(
     studio: Studio, capsys: pytest.CaptureFixture[str]
@@ -110,7 +123,8 @@ def test_a_task_without_a_price_is_above_a_budget_and_keeps_no_other_from_it(
     said = capsys.readouterr()
     assert "6 tasks: 2 new, 4 done; 4 submitted now" in said.out
     assert "byteplus/seedance-1-0-pro-fast: budgets[0].day.max_usd is 5.00 for the project on 20" in said.err
-    assert "the price of the next task is not known; hint: add its price to callsheet.yaml" in said.err
+    assert "the price of the next task is not known; hint: add its price to callsheet.yaml, " in said.err
+    assert "`prices: {byteplus/seedance-1-0-pro-fast: {usd_per_task: 0.5}}`" in said.err
     assert "nothing more is submitted" not in said.err
     assert studio.server.accepted == 4
     assert main(["run", "c.yaml"]) == ExitCode.REFUSED

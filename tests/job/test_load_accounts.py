@@ -107,7 +107,7 @@ def test_each_provider_is_an_account_of_its_own_name_and_can_be_refined(tmp_path
         ("acme: {provider: mesh}", "`acme` is the account `mesh` by another name"),
         (
             "acme: {provider: mesh, api_key_env: MESHAPI_API_KEY}",
-            "give it a key of its own: `api_key_env: ACME_KEY`",
+            "give it a key of its own: `{api_key_env: ACME_KEY}`",
         ),
         (
             "a: {provider: mesh, api_key_env: K}\n  b: {provider: mesh, api_key_env: K}",

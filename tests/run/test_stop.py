@@ -5,16 +5,18 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import anyio
 import pytest
 
-from runner.errors import ExitCode
+from runner.errors import ExitCode, KeyRefusedError
 from runner.lane.control import Control
 from runner.ledger.engine import Value
 from runner.ledger.sqlite import SqliteEngine
 from runner.ledger.states import TaskState
 from runner.redact import Redactor
+from runner.run.run import collect_all
 from runner.sandbox import SandboxServer
 from tests.support.run_bench import RunBench, job_text
 
@@ -34,8 +36,9 @@ class Heard:
 async def test_what_only_kept_tasks_from_being_submitted_means_nothing_once_all_are_done() -> None:
     control = Control(Heard(), Redactor(()))
     control.stop_submitting(ExitCode.TRY_AGAIN, "no answer for an hour")
+    control.stop_submitting(ExitCode.REFUSED, "the budget of the day is spent")
     control.stop_submitting(ExitCode.OUT_OF_MONEY, "no money")
-    assert set(control.passing) == {ExitCode.TRY_AGAIN}
+    assert set(control.passing) == {ExitCode.TRY_AGAIN, ExitCode.REFUSED}
     control.forgive()
     assert (control.conditions, control.reasons) == ({ExitCode.OUT_OF_MONEY}, ("no money",))
 
@@ -155,3 +158,14 @@ async def test_a_stop_while_the_disk_takes_an_intent_lets_nothing_be_sent(
     assert (result.exit_code, result.counts[TaskState.DONE]) == (ExitCode.DONE, 3)
     assert not bench.has_seen("task.held")
     assert server.accepted == 3
+
+
+async def test_a_collect_tells_that_it_began_before_anything_stops_it(bench: RunBench) -> None:
+    """What keeps an account from it is told as a collect's: it would not have submitted anything."""
+    with bench.ledger() as ledger:
+        async with bench.order(ledger) as order:
+            refusal = KeyRefusedError("no API key for mesh")
+            lanes = {name: replace(tools, refusal=refusal) for name, tools in order.lanes.items()}
+            (result,) = await collect_all([replace(order, lanes=lanes)])
+    assert "no API key for mesh" in result.reasons
+    assert [name for name, _ in bench.events][:2] == ["collect.started", "run.submitting_stopped"]

@@ -15,9 +15,10 @@ from runner.job.models_lock import LOCK_FILE
 from runner.job.project.load_lock import load_models_lock
 from runner.job.project.load_project import load_project_file
 from runner.json_value import JsonValue
+from runner.money import PriceUnit
 from runner.project import PROJECT_FILE, find_project
-from runner.providers import DEFAULT
-from runner.providers.models import FixedCamera, ListPrice, ModelFamily, family_name
+from runner.providers import DEFAULT, every
+from runner.providers.models import Catalogue, FixedCamera, ListPrice, ModelFamily, family_name
 from runner.providers.published import UNIT_WORDS, rate_words
 from runner.spelling import did_you_mean
 
@@ -35,8 +36,9 @@ _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames gi
 def models(model: str | None, refresh: bool, service: ServiceOptions, output_format: str) -> ExitCode:
     """Show what each model accepts and costs, or all that is known of MODEL (an id or a family).
 
-    Prices and limits change: each figure is as of the date shown. A model that is not listed has no
-    known limits, and its requests pass unchecked.
+    An id that only one service has, such as fal's, is shown with that service's limits and prices. Prices
+    and limits change: each figure is as of the date shown. A model of which nothing is known has no known
+    limits, and its requests pass unchecked.
 
     --refresh asks each service whose key is set what it sells now (free requests), writes the answer to
     models.lock.yaml in the root, and shows what has changed. Estimates and caps go by these prices, after
@@ -46,6 +48,7 @@ def models(model: str | None, refresh: bool, service: ServiceOptions, output_for
     Examples:
       callsheet models
       callsheet models seedance-1-0-pro
+      callsheet models bytedance/seedance-2.5/text-to-video
       callsheet models --refresh
     """
     if refresh:
@@ -55,33 +58,46 @@ def models(model: str | None, refresh: bool, service: ServiceOptions, output_for
         from runner.cli.services.published import refresh as refresh_lock
 
         return refresh_lock(service, output_format)
-    known = DEFAULT.catalogue
     own = list(_own_prices(model)) if model else []
-    if model and own and known.find(model) is None and output_format == "text":
+    known = _knowing(model)
+    family = known.find(model) if model else None
+    if model and family is None:
+        if not own or output_format != "text":
+            raise _unknown(model)
         for line in console.table(own):
             console.result(line)
         console.note("what it accepts is not known here: its requests pass unchecked")
         return ExitCode.DONE
-    families = [_find(model)] if model else list(known.families.values())
+    families = [family] if family else list(known.families.values())
+    unit = known.price_unit or PriceUnit.MTOK
     document = {"as_of": known.as_of, "source": known.source, "prices_as_of": known.prices_as_of}
-    rows = [_fields(family) for family in families]
+    rows = [_fields(each, unit) for each in families]
     if console.for_programs(
         output_format, ({**row, **document} for row in rows), document | {"models": rows}
     ):
         return ExitCode.DONE
-    for line in _details(families[0], own) if model else console.headed_table(_HEAD, map(_columns, families)):
+    for line in (
+        _details(family, unit, own) if family else console.headed_table(_HEAD, map(_columns, families))
+    ):
         console.result(line)
-    console.result(f"as of {known.as_of} (prices: {known.prices_as_of}), from the {known.source}")
+    told = f"as of {known.as_of} (prices: {known.prices_as_of}); source: {known.source}"
+    console.block(console.wrapped(told, 2))
     return ExitCode.DONE
 
 
-def _find(model: str) -> ModelFamily:
-    family = DEFAULT.catalogue.find(model)
-    if family is None:
-        known = "`callsheet models` lists those that are known"
-        hint = did_you_mean(family_name(model), DEFAULT.catalogue.families) or known
-        raise UsageError(f"nothing is known of the model `{model}`", hint=hint)
-    return family
+def _knowing(model: str | None) -> Catalogue:
+    """The models of the first service that knows this one; else those of the default one."""
+    if model and DEFAULT.catalogue.find(model) is None:
+        for provider in every().values():
+            if provider.catalogue.find(model) is not None:
+                return provider.catalogue
+    return DEFAULT.catalogue
+
+
+def _unknown(model: str) -> UsageError:
+    known = "`callsheet models` lists those that are known"
+    hint = did_you_mean(family_name(model), DEFAULT.catalogue.families) or known
+    return UsageError(f"nothing is known of the model `{model}`", hint=hint)
 
 
 def _columns(family: ModelFamily) -> tuple[str, ...]:
@@ -112,8 +128,8 @@ def _own_prices(model: str) -> Iterator[tuple[str, str]]:
             yield f"price at {name}", f"{rate_words(rates)} ({LOCK_FILE}, {service.asked[:10]})"
 
 
-def _details(family: ModelFamily, own: list[tuple[str, str]]) -> Iterator[str]:
-    """One line for each fact; `own` are the project's prices."""
+def _details(family: ModelFamily, unit: PriceUnit, own: list[tuple[str, str]]) -> Iterator[str]:
+    """One line for each fact, broken where a terminal is narrow; `own` are the project's prices."""
     camera = {
         FixedCamera.NONE: "no",
         FixedCamera.ALWAYS: "yes",
@@ -149,15 +165,27 @@ def _details(family: ModelFamily, own: list[tuple[str, str]]) -> Iterator[str]:
     for resolution in family.resolutions:
         sizes = ((ratio, family.sizes.get((resolution, ratio))) for ratio in family.ratios)
         words = [f"{ratio} {size.width}x{size.height}" for ratio, size in sizes if size]
-        rows.append((f"size at {resolution}", ", ".join(words)))
+        if words:
+            rows.append((f"size at {resolution}", ", ".join(words)))
         price = family.prices.get(resolution)
-        told = _price(price, family) if price else "unknown; `price:` in a job file sets it"
+        told = _price(price, unit, family) if price else "unknown; `price:` in a job file sets it"
         rows.append((f"USD at {resolution}", told))
-    return console.table([*rows, *own])
+    rows += own
+    widest = max(len(label) for label, _ in rows)
+    for label, told in rows:
+        yield from f"{label:{widest}}  {console.wrapped(told, widest + 2)}".split("\n")
 
 
-def _fields(family: ModelFamily) -> dict[str, JsonValue]:
+def _fields(family: ModelFamily, unit: PriceUnit) -> dict[str, JsonValue]:
     """A family as JSON. Prices are decimal text; null is not known."""
+    prices: JsonValue = {
+        resolution: {
+            "plain": str(price.plain),
+            "with_video": None if price.with_video is None else str(price.with_video),
+            "silent": str(price.silent),
+        }
+        for resolution, price in family.prices.items()
+    }
     return {
         "family": family.name,
         "title": family.title,
@@ -197,15 +225,7 @@ def _fields(family: ModelFamily) -> dict[str, JsonValue]:
             }
             for resolution in family.resolutions
         },
-        "usd_per_mtok": {
-            resolution: {
-                "plain": str(price.plain),
-                "with_video": str(price.with_video),
-                "silent": str(price.silent),
-            }
-            for resolution, price in family.prices.items()
-        }
-        or None,
+        **{each: prices or None if each is unit else None for each in PriceUnit},
     }
 
 
@@ -231,12 +251,13 @@ def _draft(family: ModelFamily) -> str:
     return f"{told}; its final at {' '.join(family.final_resolutions)}"
 
 
-def _price(price: ListPrice, family: ModelFamily) -> str:
-    told = f"{price.plain} per million tokens"
+def _price(price: ListPrice, unit: PriceUnit, family: ModelFamily) -> str:
+    told = f"{price.plain} {UNIT_WORDS[unit]}"
     if price.silent != price.plain:
         told += f", {price.silent} without sound"
     if family.reference_videos:
-        told += f", {price.with_video} with video among the inputs"
+        with_video = "unknown" if price.with_video is None else price.with_video
+        told += f", {with_video} with video among the inputs"
     return told
 
 

@@ -39,7 +39,7 @@ def read_accounts(node: Node | None) -> Checked[Mapping[str, Account]]:
         if twin := _twin(account, found):
             yield key.location.error(
                 f"`{name}` is the account `{twin}` by another name: the same service and the same key",
-                f"give it a key of its own: `api_key_env: {name.upper().replace('-', '_')}_KEY`",
+                f"give it a key of its own: `{{api_key_env: {name.upper().replace('-', '_')}_KEY}}`",
             )
         found[name] = account
     return MappingProxyType(found)

@@ -14,6 +14,7 @@ from runner.job.models_lock import LockedService, ModelsLock
 from runner.money import Price, PriceUnit
 from runner.providers.mesh import MESH
 from runner.providers.published import Rate
+from tests.support.terminal import on_terminal
 
 
 def test_the_table_has_every_family_and_says_as_of_when(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,7 +22,7 @@ def test_the_table_has_every_family_and_says_as_of_when(capsys: pytest.CaptureFi
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:-1]] == list(MESH.catalogue.families)
     assert lines[-1].startswith(
-        f"as of {MESH.catalogue.as_of} (prices: {MESH.catalogue.prices_as_of}), from "
+        f"as of {MESH.catalogue.as_of} (prices: {MESH.catalogue.prices_as_of}); source: "
     )
 
 
@@ -33,6 +34,28 @@ def test_one_model_is_told_whole_by_any_of_its_ids(capsys: pytest.CaptureFixture
     assert "seed            no: ignored" in by_id
     assert "21:9 2206x946" in by_id
     assert "7.0 per million tokens, 4.3 with video among the inputs" in by_id
+
+
+def test_a_model_that_another_service_alone_has_is_told_with_its_unit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = "bytedance/seedance-2.5/text-to-video"
+    assert main(["models", model]) == 0
+    told = capsys.readouterr().out
+    assert "ratio           16:9 4:3 1:1 3:4 9:16 21:9 adaptive" in told
+    assert "USD at 480p     0.2205 per second, unknown with video among the inputs" in told
+    assert "size at" not in told
+    assert "; source: the models' pages at fal.ai" in told.splitlines()[-1]
+    assert main(["models", model, "--output-format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["models"]
+    assert row["usd_per_mtok"] is None
+    assert row["usd_per_second"]["480p"] == {"plain": "0.2205", "with_video": None, "silent": "0.2205"}
+
+
+def test_what_is_told_of_a_model_fits_a_narrow_terminal(tmp_path: Path) -> None:
+    lines = on_terminal("models", "seedance-2-0", cwd=tmp_path, columns=60).text.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert "size at 480p    16:9 864x496, 4:3 752x560, 1:1 640x640, 3:4" in lines
 
 
 def test_json_keeps_prices_as_text_and_the_unknown_as_null(capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,3 +130,25 @@ def test_a_server_of_one_s_own_needs_no_address_to_be_checked(
     Path("sweep.yaml").write_text(job + "content: [{type: text, text: A boat}]\n")
     assert main(["validate", "sweep.yaml"]) == ExitCode.DONE
     assert "valid, 8 tasks" in capsys.readouterr().out
+
+
+def test_no_hint_about_the_project_file_is_taken_for_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("callsheet.yaml").write_text(
+        "version: 1\n"
+        "accounts:\n"
+        "  acme: {provider: mesh, api_key: hush}\n"
+        "  two: {provider: mesh, api_key_env: MESHAPI_API_KEY}\n"
+        "ledger: postgres://studio:secret@db/ledger\n"
+        "store: bucket\n"
+    )
+    assert main(["validate", "callsheet.yaml"]) == ExitCode.JOB_INVALID
+    said = capsys.readouterr().err
+    assert "accounts.acme.api_key: unknown key `api_key`; hint: did you mean `api_key_env`?" in said
+    assert "hint: give it a key of its own: `{api_key_env: TWO_KEY}`" in said
+    assert "hint: write `ledger: {url_env: CALLSHEET_LEDGER}`" in said
+    assert "az://CONTAINER/PREFIX, without credentials, not the text `bucket`" in said
+    assert "hush" not in said
+    assert "studio" not in said
