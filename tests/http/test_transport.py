@@ -205,9 +205,13 @@ async def test_a_request_that_is_cancelled_makes_room_for_another(until: str) ->
     with serve(script) as server, anyio.fail_after(10):
         origin = server.origin if until == "reading" else server.origin.replace("http:", "https:")
         async with a_client() as client:
-            for _ in range(CONNECTIONS + 1):
-                with anyio.move_on_after(0.02):
-                    await ask(client, origin)
+            for number in range(CONNECTIONS + 1):
+                async with anyio.create_task_group() as asking:
+                    asking.start_soon(ask, client, origin)
+                    while server.connections == number:
+                        await anyio.sleep(0.005)
+                    await anyio.sleep(0.01)
+                    asking.cancel_scope.cancel()
     assert server.connections == CONNECTIONS + 1
 
 

@@ -96,6 +96,7 @@ def test_a_commit_that_never_arrives_is_told_as_not_saved(
     assert not is_saved(cut, 2)
     assert strike.has_struck.is_set()
     assert direct.read.attempt("attempt-2") is None
+    monkeypatch.undo()
     assert is_saved(cut, 2)
 
 
