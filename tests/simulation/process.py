@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import sqlite3
 import ssl
@@ -187,7 +188,9 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
     async with contextlib.AsyncExitStack() as stack, anyio.create_task_group() as nursery:
         lanes: dict[str, LaneTools] = {}
         for service in bench.services:
-            paid = Transport(tls=_TLS, network_backend=SubmitNetwork(*parts, service=service))
+            network = SubmitNetwork(*parts, service=service)
+            # httpcore measures how long a connection was idle in real seconds
+            paid = Transport(tls=_TLS, keepalive=math.inf, network_backend=network)
             client = await stack.enter_async_context(
                 open_client(ApiTransport(paid, FreeTransport(*parts, service=service)))
             )
