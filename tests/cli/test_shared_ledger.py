@@ -109,7 +109,7 @@ def test_a_second_clone_pays_for_nothing_that_the_first_one_has_and_keeps_its_bu
     assert {path.name for path in (second / "out").iterdir()} == {"s1.mp4", "s2.mp4", "s3.mp4"}
 
 
-@pytest.mark.fault(165)
+@pytest.mark.fault(171)
 def test_a_take_whose_path_an_edit_elsewhere_has_taken_is_known_where_it_stands(team: Team) -> None:
     """Each machine has its own file at that path, and the service has forgotten both."""
     first, second = team.clone("first", seeds=1), team.clone("second", seeds=1)

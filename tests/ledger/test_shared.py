@@ -313,7 +313,7 @@ def test_a_transaction_in_another_session_is_refused(ledger_url: str) -> None:
         assert engine.execute("SELECT 1").fetchone() == (1,)
 
 
-@pytest.mark.fault(164)
+@pytest.mark.fault(170)
 @pytest.mark.parametrize("opens", [open_shared, open_shared_for_reading])
 def test_a_server_that_would_hide_rows_says_so(
     cluster: Cluster, opens: Callable[[Address], PostgresEngine | None]

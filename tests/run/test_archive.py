@@ -216,7 +216,7 @@ async def test_an_edit_over_a_take_that_lies_in_the_store_keeps_its_name(real: R
     assert (real.root / "out/s1.v2.mp4").exists()
 
 
-@pytest.mark.fault(166)
+@pytest.mark.fault(172)
 async def test_a_take_that_lies_in_the_store_alone_keeps_a_name_where_another_stands_in_its_place(
     real: RealBench, s3: S3
 ) -> None:

@@ -36,7 +36,7 @@ _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames gi
 def models(model: str | None, refresh: bool, service: ServiceOptions, output_format: str) -> ExitCode:
     """Show what each model accepts and costs, or all that is known of MODEL (an id or a family).
 
-    An id that only one service has, such as fal's, is shown with that service's limits and prices. Prices
+    An id that only one service has is shown with that service's limits and prices. Prices
     and limits change: each figure is as of the date shown. A model of which nothing is known has no known
     limits, and its requests pass unchecked.
 

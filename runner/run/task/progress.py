@@ -238,7 +238,7 @@ def _standing_all_the_same(
     base: Path,
 ) -> dict[str, list[OutputRow]]:
     """The files of done tasks that stand here under paths which another machine has given to other takes, by
-    identity, where nothing of the task is missing then (row 165). Each is read.
+    identity, where nothing of the task is missing then (row 171). Each is read.
     """
     done = [attempt for attempt in attempts.values() if attempt.state is TaskState.DONE]
     if not reader.is_shared or not done:

@@ -185,7 +185,7 @@ def test_nothing_is_submitted_before_each_known_machine_has_recovered(
     assert server.accepted == 3
 
 
-@pytest.mark.fault(163)
+@pytest.mark.fault(169)
 def test_rows_put_back_into_the_same_tables_wait_for_each_machine_too(
     shared: VerbBench, url: str, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
