@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.throughput import JOB
 from runner.http.verdicts import Evidence
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Intent, OutputRow, RunRow

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.measure import Figure, run, served, serving
 from benchmarks.polling import draw, noticed, ours
-from runner.run.wait import LOOK_PRICE, SPREAD, expect
+from runner.run.task.wait import LOOK_PRICE, SPREAD, expect
 
 SPEED = 50.0
 FIXED = 5.0

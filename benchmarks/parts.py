@@ -15,8 +15,8 @@ from benchmarks.measure import Figure, serving
 from runner.http.access import Access, ApiKey
 from runner.http.fetch import Patience, Stop, Wire
 from runner.http.transport import tls_context
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import RunRow
 from runner.plan.plan import Plan, make_plan

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.measure import Figure
 from runner.job.model import PollPolicy
-from runner.run.wait import SPREAD, Expectation, expect, fit, next_look
+from runner.run.task.wait import SPREAD, Expectation, expect, fit, next_look
 
 TRUTH = fit(*SPREAD)
 _POLICY = PollPolicy()

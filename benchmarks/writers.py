@@ -22,8 +22,8 @@ import anyio
 
 from benchmarks.fill import write_job
 from benchmarks.measure import CHECKOUT, Figure, serving
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.lane.commits import Commits, Writes
 from runner.lane.lease import FencedWrites, Lease, _Held
 from runner.lane.machine import WorkerThreads, boottime

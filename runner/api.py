@@ -13,7 +13,7 @@ from runner.assemble import JobOrder, carry_out
 from runner.desk.report import make_report
 from runner.errors import CallsheetError, RefusedError
 from runner.http.access import ApiKey
-from runner.job.environment import read_env, redactor_of
+from runner.job.project.environment import read_env, redactor_of
 from runner.lane.costs import question
 from runner.lane.machine import Machine
 from runner.plan.plan import Plan, make_plan

@@ -19,9 +19,9 @@ from runner.http.access import NO_KEY, Access, ApiKey, is_loopback
 from runner.http.route import Route, find_route
 from runner.http.transport import tls_context
 from runner.http.verdicts import ProviderError
-from runner.job.environment import redactor_of
-from runner.job.load_project import readable_project_file
 from runner.job.model import RunPolicy, WebhookPolicy
+from runner.job.project.environment import redactor_of
+from runner.job.project.load_project import readable_project_file
 from runner.json_value import JsonValue
 from runner.lane.commits import Commits
 from runner.lane.lane import Lane, LaneTools
@@ -41,12 +41,12 @@ from runner.providers.place import Place
 from runner.record.events import EventLog, Observer, fan_out
 from runner.record.facts import key_variables
 from runner.record.folder import RunFolder
-from runner.run.archive import Archive
+from runner.run.files.archive import Archive
 from runner.run.finish import RunResult
 from runner.run.prepare import Prepared
 from runner.run.run import Order, collect_all, run_jobs
-from runner.run.session import Tools
-from runner.run.webhook import Hints, receiver
+from runner.run.task.session import Tools
+from runner.run.task.webhook import Hints, receiver
 from runner.sandbox import SandboxConfig, SandboxServer, SandboxUnavailable
 from runner.store.download import Downloader, DownloadLimits
 from runner.store.files import LocalFiles

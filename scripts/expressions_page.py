@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.errors import JobError
-from runner.job.expressions import MOST_RESULT, MOST_SOURCE, STEP_OUTPUTS, compile_template
-from runner.job.filters import FILTERS
+from runner.job.expressions.expressions import MOST_RESULT, MOST_SOURCE, STEP_OUTPUTS, compile_template
+from runner.job.expressions.filters import FILTERS
+from runner.job.expressions.rundate import DATE_CODES, RunDate, RunTime, formatted
 from runner.job.load import LoadOptions, load_job
 from runner.job.problems import Problems
-from runner.job.rundate import DATE_CODES, RunDate, RunTime, formatted
 from runner.job.yaml.nodes import Location
 from runner.plan.plan import make_plan
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer, render
-from runner.sandbox.picture import Picture
-from runner.sandbox.render import render_video
+from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
+from runner.sandbox.results import render
+from runner.sandbox.results.picture import Picture
+from runner.sandbox.results.render import render_video
 from runner.store.files import LocalFiles
 from tests.support import dask
 from tests.support.clips import make_clip

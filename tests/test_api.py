@@ -20,7 +20,7 @@ import uvicorn.server
 import runner
 from runner import load_job, make_plan, run_plan
 from runner.errors import BusyError, ExitCode, NoProjectError, RefusedError, UsageError
-from runner.job.rundate import RunDate
+from runner.job.expressions.rundate import RunDate
 from runner.ledger.states import TaskState
 from runner.project import init_project
 from runner.run.finish import RunResult

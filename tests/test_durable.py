@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.durable import replace_file, sync, sync_directory
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
 from runner.ledger.database import open_for_writing
 from runner.project import init_project
 from runner.providers.base import InputFile

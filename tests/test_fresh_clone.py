@@ -9,7 +9,7 @@ import pytest
 
 from runner.__main__ import main
 from runner.errors import ExitCode
-from runner.job.load_project import load_project_file
+from runner.job.project.load_project import load_project_file
 from runner.ledger.ledger import Ledger
 from runner.project import PROJECT_FILE, find_project
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from runner.errors import ExitCode, KeyRefusedError
 from runner.http.access import ApiKey
-from runner.job.environment import read_env
+from runner.job.project.environment import read_env
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import AWAITED, TaskState

@@ -11,20 +11,20 @@ from urllib.parse import urlsplit
 
 from runner.cli import console
 from runner.cli.attempt_keys import KeyGroup, group_by_key
-from runner.cli.endings import tell_nearing_expiry, tell_reasons
+from runner.cli.closing.endings import tell_nearing_expiry, tell_reasons
+from runner.cli.display.watching import watching
+from runner.cli.display.work import Work
 from runner.cli.options import RunOptions, ServiceOptions
 from runner.cli.place import accounts_here, choose_places, does_trust_env, world_of
 from runner.cli.problems import show
 from runner.cli.runs import reading
 from runner.cli.task_list import counts_words
-from runner.cli.watching import watching
-from runner.cli.work import Work
 from runner.errors import INTERRUPTS, CallsheetError, ExitCode, JobError, RefusedError
 from runner.http.access import ApiKey
-from runner.job.environment import redactor_of
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.load_project import readable_project_file
-from runner.job.rundate import RunDate
+from runner.job.project.environment import redactor_of
+from runner.job.project.load_project import readable_project_file
 from runner.json_value import JsonValue
 from runner.lane.under_way import nearing_expiry, open_attempts, open_services
 from runner.ledger.ledger import Ledger

@@ -14,12 +14,12 @@ from runner.cli.common_options import common
 from runner.cli.options import JobOptions, ServiceOptions
 from runner.cli.place import choose_places, world_of
 from runner.errors import CallsheetError, JobError, NoProjectError, Problem
-from runner.job.environment import read_env
+from runner.job.expressions.rundate import RunDate
+from runner.job.files.sources import JobCopy
 from runner.job.load import LoadOptions, load_job
-from runner.job.mend import Check, mended
 from runner.job.model import Job
-from runner.job.rundate import RunDate
-from runner.job.sources import JobCopy
+from runner.job.project.environment import read_env
+from runner.job.yaml.mend import Check, mended
 from runner.job.yaml.source import MAX_BYTES
 from runner.plan.plan import Plan, make_plan, most_cells
 from runner.project import Project, find_project

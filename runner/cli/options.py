@@ -14,7 +14,7 @@ import click
 from runner.cli.common_options import Command
 from runner.cli.completion import complete_job, complete_run, complete_task
 from runner.errors import UsageError
-from runner.job.rundate import RunDate
+from runner.job.expressions.rundate import RunDate
 
 if TYPE_CHECKING:
     from runner.work.hire import Workers

@@ -12,7 +12,7 @@ from runner.cli.common_options import common
 from runner.cli.options import ServiceOptions
 from runner.errors import NoProjectError, StateError, UsageError
 from runner.http.access import is_loopback, parse_origin
-from runner.job.load_project import readable_project_file
+from runner.job.project.load_project import readable_project_file
 from runner.ledger.open import is_shared, open_reader
 from runner.plan.words import TaskWords
 from runner.project import Project, find_project

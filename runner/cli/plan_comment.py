@@ -20,7 +20,7 @@ from runner.plan.cost import Total
 from runner.plan.task import Task
 from runner.plural import count
 from runner.redact import printable
-from runner.run.progress import Progress
+from runner.run.task.progress import Progress
 
 MOST_CHARACTERS = 20_000
 """Of one job's comment: GitHub takes 65,536 in one, and several jobs share it."""

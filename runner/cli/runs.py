@@ -13,8 +13,8 @@ from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions
 from runner.cli.place import here, leading_to, world_words, worlds
 from runner.errors import StateError, UsageError
-from runner.job.load_project import readable_project_file
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
+from runner.job.project.load_project import readable_project_file
 from runner.ledger.open import has_ledger, is_shared, open_reader
 from runner.ledger.read import LedgerReader
 from runner.ledger.rows import RunRow

@@ -20,7 +20,7 @@ from runner.plan.task import Task
 from runner.plural import count
 from runner.project import Project
 from runner.redact import escape, json_text
-from runner.run.progress import Progress
+from runner.run.task.progress import Progress
 
 CONFLICT = "conflict"
 """A new task that cannot run, because its output path is not free."""

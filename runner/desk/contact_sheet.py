@@ -14,9 +14,9 @@ from runner.desk.next_step import Commands, next_step
 from runner.desk.timeline import PHASES, milliseconds, sessions, spans
 from runner.errors import CallsheetError
 from runner.http.access import is_loopback
-from runner.job.extends import whole_document
-from runner.job.load_project import readable_project_file
-from runner.job.sources import JobCopy
+from runner.job.files.extends import whole_document
+from runner.job.files.sources import JobCopy
+from runner.job.project.load_project import readable_project_file
 from runner.job.yaml.nodes import to_data
 from runner.json_value import JsonValue
 from runner.ledger.states import STATE_WORDS, TaskState

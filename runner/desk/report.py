@@ -27,7 +27,7 @@ from runner.desk.contact_sheet import MOST_TASKS, ContactSheet, data_of, read_co
 from runner.desk.posters import Poster, Tell, posters
 from runner.durable import replace_file
 from runner.errors import StateError
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
 from runner.ledger.states import STATE_WORDS
 from runner.plural import count
 from runner.project import Project

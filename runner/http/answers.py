@@ -160,7 +160,8 @@ def read_plain(value: JsonValue) -> dict[str, JsonValue]:
     if not isinstance(value, dict):
         return {}
     return {
-        name: part
+        # no file takes half of a surrogate pair, and no request that was sent holds one
+        name: part.encode(errors="replace").decode() if isinstance(part, str) else part
         for name, part in value.items()
         if isinstance(part, str) or (isinstance(part, int | float) and -MOST_NUMBER <= part <= MOST_NUMBER)
     }

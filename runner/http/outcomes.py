@@ -132,6 +132,8 @@ MONEY_STOPS = (Verdict.REJECTED, Reaction.STOP_MONEY)
 ACCEPTANCE = (
     AnswerRule(0, "accepted", _SUCCESS, *_ACCEPTED, with_id=True),
     AnswerRule(11, "a success without a usable id", _SUCCESS, *UNCLEAR),
+    # a generation that has failed may be told under its failure's own status: then there is one
+    AnswerRule(164, "a refusal that names a generation", range(300, 1000), *UNCLEAR, with_id=True),
 )
 COMMON = (
     AnswerRule(13, "500: the outcome could not be confirmed", (500,), *UNCLEAR),

@@ -6,11 +6,13 @@ httpcore's trace says whether a request was begun, which no exception does, so i
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +32,9 @@ for _name in ("httpx", "httpcore"):
 
 CONNECTIONS = 16
 """For POSTs, and as many for all else, however many tasks are in flight."""
+LOOKUPS = 512
+"""Names that are looked up at once. A lookup that was given up holds its thread until the resolver ends, and
+asyncio's own threads are four more than the processors: one service's dead name server took them all."""
 _CHUNK = 65_536
 _HEAD = 4096
 """Bytes of a proxy's answer that are read at once."""
@@ -348,6 +353,13 @@ class Chunks(httpx.AsyncByteStream):
         chunk = bytes(self._body[self._at : self._at + _CHUNK])
         self._at += _CHUNK
         return chunk
+
+
+def make_room_for_lookups() -> None:
+    """Has this event loop look up the names of all services side by side; nothing under trio."""
+    with contextlib.suppress(RuntimeError):  # trio's, which has more threads
+        threads = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
+        asyncio.get_running_loop().set_default_executor(threads)
 
 
 def open_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:

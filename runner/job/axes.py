@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 
-from runner.job.expressions import NEEDS, PREVIOUS, STEP_OUTPUTS, KnownNames, has_expression
-from runner.job.filters import as_text
+from runner.job.expressions.expressions import NEEDS, PREVIOUS, STEP_OUTPUTS, KnownNames, has_expression
+from runner.job.expressions.filters import as_text
+from runner.job.files.sources import FROM
+from runner.job.files.texts import TextFiles
 from runner.job.merge import StepKeys
 from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, Step
 from runner.job.problems import Checked, InvalidValueError, ProblemError
 from runner.job.prompts import has_placeholder
 from runner.job.seeds import Seeds
-from runner.job.sources import FROM
 from runner.job.tables import read_table
-from runner.job.texts import TextFiles
 from runner.job.values import Constant, Value, compile_values
 from runner.job.yaml.nodes import Location, Scalar, cut, entries_of, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode

@@ -11,28 +11,28 @@ from pathlib import Path
 
 from runner.errors import JobError, Problem
 from runner.job.choices import read_accounts
-from runner.job.environment import key_names, read_env, why_refused
-from runner.job.expressions import RUN, RUN_TIME, KnownNames, has_expression
-from runner.job.extends import read_whole
-from runner.job.inputs import InputReader, check_inputs
-from runner.job.load_lock import load_models_lock
-from runner.job.load_project import load_project_file
+from runner.job.expressions.expressions import RUN, RUN_TIME, KnownNames, has_expression
+from runner.job.files.extends import read_whole
+from runner.job.files.inputs import InputReader, check_inputs
+from runner.job.files.object_inputs import OBJECTS, ObjectInputs, addresses_of
+from runner.job.files.sources import JobCopy, Sources
+from runner.job.files.texts import TextFiles
 from runner.job.merge import STEPS, correct_keys
 from runner.job.model import Job
-from runner.job.object_inputs import OBJECTS, ObjectInputs, addresses_of
 from runner.job.policy import read_budget, read_lint, read_run
 from runner.job.problems import Checked, Problems
+from runner.job.project.environment import key_names, read_env, why_refused
+from runner.job.project.load_lock import load_models_lock
+from runner.job.project.load_project import load_project_file
 from runner.job.project_file import ProjectFile
 from runner.job.provider_checks import check_run
-from runner.job.scalars import check_scalars
 from runner.job.schema import check_job
-from runner.job.sources import JobCopy, Sources
-from runner.job.texts import TextFiles
 from runner.job.trust import check_addresses
 from runner.job.values import Value, compile_value, scalars
 from runner.job.workflow import read_steps, step_keys
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.job.yaml.nodes import Scalar, entries_of, items_of, text_of
+from runner.job.yaml.scalars import check_scalars
 from runner.job.yaml.source import MAX_BYTES
 from runner.project import PROJECT_FILE, STATE_DIR
 from runner.providers.provider import Provider

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runner.errors import Problem
-from runner.job.expressions import NEEDS, PREVIOUS, RUN, RUN_TIME, Condition
+from runner.job.expressions.expressions import NEEDS, PREVIOUS, RUN, RUN_TIME, Condition
+from runner.job.expressions.paths import OutputTemplate
+from runner.job.files.object_inputs import ObjectInputs
+from runner.job.files.sources import JobCopy
 from runner.job.models_lock import ModelsLock
-from runner.job.object_inputs import ObjectInputs
-from runner.job.paths import OutputTemplate
 from runner.job.project_file import ProjectFile
 from runner.job.seeds import Seeds
-from runner.job.sources import JobCopy
 from runner.job.values import Value
 from runner.job.yaml.nodes import Location
 from runner.job.yaml.nodes import Mapping as MappingNode

@@ -18,9 +18,9 @@ from jsonschema import Draft7Validator, ValidationError
 from jsonschema.validators import extend
 
 from runner.errors import Problem
+from runner.job.files.sources import FROM
 from runner.job.merge import STEP_ONLY
 from runner.job.project_file import Window
-from runner.job.sources import FROM
 from runner.job.yaml.nodes import Location, Mapping, Node, Scalar, cut, find, text_of, to_data
 from runner.json_value import JsonValue
 from runner.providers import find as find_provider

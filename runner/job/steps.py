@@ -17,7 +17,7 @@ from runner.job.axes import (
     read_entries,
 )
 from runner.job.choices import providers_of, read_models
-from runner.job.expressions import (
+from runner.job.expressions.expressions import (
     LAST_FRAME,
     NEEDS,
     OUTPUT,
@@ -29,10 +29,12 @@ from runner.job.expressions import (
     compile_template,
     has_expression,
 )
-from runner.job.inputs import find_payload
+from runner.job.expressions.paths import compile_output
+from runner.job.files.inputs import find_payload
+from runner.job.files.sources import FROM
+from runner.job.files.texts import TextFiles
 from runner.job.merge import StepKeys
 from runner.job.model import ContentItem, Reference, Step
-from runner.job.paths import compile_output
 from runner.job.policy import read_price
 from runner.job.problems import Checked, InvalidValueError, ProblemError
 from runner.job.provider_checks import (
@@ -44,8 +46,6 @@ from runner.job.provider_checks import (
     settable,
 )
 from runner.job.seeds import SeedError, Seeds, parse_seeds
-from runner.job.sources import FROM
-from runner.job.texts import TextFiles
 from runner.job.values import Constant, TextFrom, Value, compile_text, compile_value
 from runner.job.yaml.nodes import Location, Node, Scalar, Sequence, items_of, text_of
 from runner.job.yaml.nodes import Mapping as MappingNode

@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 from runner.errors import Problem
 from runner.job.cells import CellText
-from runner.job.expressions import has_expression
-from runner.job.filters import as_text
+from runner.job.expressions.expressions import has_expression
+from runner.job.expressions.filters import as_text
+from runner.job.files.texts import TextFile
 from runner.job.problems import Checked
-from runner.job.texts import TextFile
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location, cut, to_data
 from runner.job.yaml.source import MAX_DEPTH, UNPRINTABLE, read_list

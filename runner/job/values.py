@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from runner.job.expressions import (
+from runner.job.expressions.expressions import (
     MOST_RESULT,
     KnownNames,
     Scope,
@@ -13,9 +13,9 @@ from runner.job.expressions import (
     compile_template,
     has_expression,
 )
-from runner.job.filters import ExpressionError, as_text
+from runner.job.expressions.filters import ExpressionError, as_text
+from runner.job.files.texts import TextFile, TextFiles
 from runner.job.problems import Checked, InvalidValueError, ProblemError, require
-from runner.job.texts import TextFile, TextFiles
 from runner.job.yaml.nodes import Location, Node, Scalar, Sequence
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.json_value import JsonValue

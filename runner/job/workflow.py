@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from runner.errors import Problem
 from runner.job.axes import check_use
 from runner.job.choices import providers_of
-from runner.job.expressions import KnownNames
+from runner.job.expressions.expressions import KnownNames
+from runner.job.files.texts import TextFiles
 from runner.job.merge import STEPS, StepKeys
 from runner.job.model import Step
 from runner.job.problems import Checked, Problems
 from runner.job.provider_checks import settable
 from runner.job.steps import needs_of, read_step
-from runner.job.texts import TextFiles
 from runner.job.yaml.nodes import Location, entries_of
 from runner.job.yaml.nodes import Mapping as MappingNode
 from runner.providers.account import Account

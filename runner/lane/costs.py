@@ -142,8 +142,10 @@ def has_drifted(drift: Drift) -> bool:
 
 
 def _cost(provider: Provider, attempt: AttemptRow, task: TaskRow, generation: Generation) -> Decimal | None:
-    if generation.cost_usd:
-        return Decimal(generation.cost_usd)
+    said = Decimal(generation.cost_usd) if generation.cost_usd else None
+    # a bill that is not made out yet reads 0: a video that costs nothing would weaken a cap
+    if said is not None and (said > 0 or generation.status is not GenerationStatus.SUCCEEDED):
+        return said
     if generation.status in provider.free_ends:
         return Decimal(0)
     if attempt.price is None:

@@ -7,6 +7,7 @@ carries, the seed, or the whole input; each excludes a row only where it is beli
 from __future__ import annotations
 
 import enum
+import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -131,6 +132,15 @@ class Unclear:
         """Whether `row` was made from this attempt's input; None where that cannot be told."""
         return repeats_input(self.provider, self.attempt.model, self.request, row)
 
+    def shows_other_texts(self, row: Generation) -> bool:
+        """Whether `row` is of another model, or was made from texts that are others however they were put in
+        order. A service may trim a text, or take the next length that a model makes, of one request alone.
+        """
+        sent = {str(path[0]): text for path, text in self.provider.dialect.texts(self.request)}
+        back = {name: shown for name in sent if isinstance(shown := row.echo.get(name), str)}
+        is_other = any(not _may_be(sent[name], shown) for name, shown in back.items())
+        return is_other or not _is_model(row.model, self.attempt.model)
+
     @property
     def scope(self) -> str:
         """Which part of the service's list shows its generation."""
@@ -196,6 +206,16 @@ def repeats_input(
     return True if texts and texts <= back.keys() else None
 
 
+_CUT_FROM = 200
+"""Characters: a text that comes back so long, or longer, may be the beginning of the one that was sent."""
+
+
+def _may_be(sent: str, back: str) -> bool:
+    """Whether a text may have come back so: in other spaces, letters or forms of characters, or cut."""
+    one, other = (" ".join(unicodedata.normalize("NFKC", text).casefold().split()) for text in (sent, back))
+    return one == other or (len(other) >= _CUT_FROM and one.startswith(other.rstrip(". \u2026")))
+
+
 def _is_model(shown: str, asked: str) -> bool:
     """Whether what a row shows may be the model that was asked for.
 
@@ -245,7 +265,7 @@ def excludes(one: Unclear, row: Generation) -> bool:
         # the field's default beside our seed: the service may have dropped the tag this time
         return row.final_tag != DEFAULT_TAG or one.seed is None or row.final_seed != one.seed
     if one.belief.input is Belief.EARNED and (is_same := one.shows_input(row)) is not None:
-        return not is_same
+        return not is_same and one.shows_other_texts(row)
     if one.belief.seed is not Belief.EARNED or one.seed is None or row.final_seed is None:
         return False
     return row.final_seed != one.seed

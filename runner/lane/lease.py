@@ -388,7 +388,7 @@ def sign_off_host(
         _check_is_silent(found, table)
     with ledger.transaction():
         signed = [row for row in found if table.sign_off_for(row)]
-    _check_is_silent([row for row in found if row not in signed], table)
+        _check_is_silent([row for row in found if row not in signed], table)
     return signed
 
 

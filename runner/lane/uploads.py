@@ -96,6 +96,8 @@ class ObjectUploads:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     wall: Callable[[], float] = time.time
     _there: set[str] = field(default_factory=set)
+    _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(math.inf))
+    """Storage that hangs must take no thread from a commit: who asks has bounds."""
 
     async def put(self, life: float, file: InputFile, content: bytes) -> str:
         """Raises ProviderError, also where the address would end before `life` seconds have passed."""
@@ -105,9 +107,10 @@ class ObjectUploads:
                 create = functools.partial(
                     self.store.create, key, lambda: io.BytesIO(content), sha256=file.sha256, size=len(content)
                 )
-                await anyio.to_thread.run_sync(create)
+                await anyio.to_thread.run_sync(create, limiter=self._limiter)
                 self._there.add(file.sha256)
-            return await anyio.to_thread.run_sync(signed, self.store, key, life, self.environment, self.wall)
+            sign = functools.partial(signed, self.store, key, life, self.environment, self.wall)
+            return await anyio.to_thread.run_sync(sign, limiter=self._limiter)
         except ObjectError as error:
             raise ProviderError(Trouble.WRONG_REQUEST, str(error)) from error
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from runner.durable import sync_directory
 from runner.errors import JobError, NoProjectError, StateError
-from runner.job.load_project import ledger_variable
+from runner.job.project.load_project import ledger_variable
 from runner.ledger.database import open_for_reading
 from runner.ledger.engine import Engine
 from runner.ledger.read import LedgerReader

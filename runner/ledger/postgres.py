@@ -43,8 +43,9 @@ SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s';
 SET lock_timeout = '{LOCK_SECONDS}s';
 SET statement_timeout = '{STATEMENT_SECONDS}s';
 SET client_min_messages = warning;
+SET row_security = off;
 """.encode()
-"""Nothing is written but in a transaction that says so."""
+"""Nothing is written but in a transaction that says so, and a row that a policy would hide is an error."""
 _SESSION_TAKEN = """
 SELECT set_config('callsheet.session', '{}', false)
 WHERE coalesce(current_setting('callsheet.session', true), '') = '';

@@ -260,6 +260,19 @@ class LedgerReader(SpendReader):
         )
         return _by_key((row.identity, row) for row in rows)
 
+    def given_away(self, identities: Sequence[str]) -> dict[str, list[OutputRow]]:
+        """The published files of each task whose paths have been other tasks' since, the newest first. Where
+        machines share the ledger, each has its own file at such a path.
+        """
+        rows = self._rows(
+            OutputRow,
+            f"WHERE identity IN ({marks(identities)}) AND identity <> (SELECT newer.identity"
+            " FROM outputs AS newer WHERE newer.path = outputs.path ORDER BY newer.seq DESC LIMIT 1)"
+            " ORDER BY seq DESC",
+            *identities,
+        )
+        return _by_key((row.identity, row) for row in rows)
+
     def owners(self, paths: Sequence[str]) -> dict[str, OutputRow]:
         """For each path that was published: the newest file there, and so whose it is."""
         newest = f"(SELECT max(seq) FROM outputs WHERE path IN ({marks(paths)}) GROUP BY path)"

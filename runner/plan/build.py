@@ -10,8 +10,8 @@ from typing import NamedTuple
 from runner.errors import Problem
 from runner.job.cells import CellText, how_to_write, is_text, typed
 from runner.job.choices import providers_of
-from runner.job.expressions import NEEDS, PREVIOUS, Scope
-from runner.job.inputs import FILES, InputError, InputReader, name_of_digest, name_of_key, resolve_url
+from runner.job.expressions.expressions import NEEDS, PREVIOUS, Scope
+from runner.job.files.inputs import FILES, InputError, InputReader, name_of_digest, name_of_key, resolve_url
 from runner.job.model import BUILT_IN, MODEL, SAMPLE, SEED, AxisSpec, ContentItem, Job, Reference, Step
 from runner.job.problems import Checked, InvalidValueError, ProblemError, require
 from runner.job.provider_checks import check_content, settable

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from runner.errors import JobError, Problem
-from runner.job.expressions import NEEDS
+from runner.job.expressions.expressions import NEEDS
+from runner.job.expressions.paths import OutputTemplate, collision_key
 from runner.job.model import MODEL, SEED, Job, Step
-from runner.job.paths import OutputTemplate, collision_key
 from runner.job.problems import Checked
 from runner.job.values import Constant, Value
 from runner.job.yaml.nodes import Location

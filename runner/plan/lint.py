@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from runner.job.expressions import NEEDS, RUN_TIME
-from runner.job.inputs import FILES, decode_data_uri, look_at_image, sniff
+from runner.job.expressions.expressions import NEEDS, RUN_TIME
+from runner.job.files.inputs import FILES, decode_data_uri, look_at_image, sniff
 from runner.job.model import SEED, Job, Level
 from runner.job.problems import Checked
 from runner.job.prompts import Place, find_unfilled

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 
+from runner.job.expressions.paths import SUFFIX
 from runner.job.model import MODEL, SAMPLE, SEED
-from runner.job.paths import SUFFIX
 from runner.json_value import JsonValue
 from runner.providers.models import family_name
 from runner.slug import cut, slug

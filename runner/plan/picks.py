@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from runner.job.expressions import NEEDS
+from runner.job.expressions.expressions import NEEDS
 from runner.job.model import MODEL, Job
 from runner.job.yaml.nodes import show_path
 from runner.json_value import JsonValue, canonical_json

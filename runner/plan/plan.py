@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from runner.errors import Problem
 from runner.job.axes import check_values
-from runner.job.expressions import RUN, RUN_TIME, Scope
-from runner.job.filters import ExpressionError, as_text
+from runner.job.expressions.expressions import RUN, RUN_TIME, Scope
+from runner.job.expressions.filters import ExpressionError, as_text
+from runner.job.expressions.rundate import RunDate, RunTime
 from runner.job.model import Job, Step
 from runner.job.problems import Checked, ProblemError, Problems
-from runner.job.rundate import RunDate, RunTime
 from runner.job.values import Value
 from runner.json_value import JsonValue
 from runner.plan.build import StepBuilder

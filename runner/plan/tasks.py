@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from runner.errors import JobError, Problem
-from runner.job.expressions import TASK_ID
+from runner.job.expressions.expressions import TASK_ID
+from runner.job.expressions.paths import confine
 from runner.job.model import Job, Level, Reference, Step
-from runner.job.paths import confine
 from runner.job.problems import Checked, ProblemError, Problems
 from runner.job.prompts import Place
 from runner.job.yaml.nodes import Location

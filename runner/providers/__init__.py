@@ -89,7 +89,16 @@ async def connect(
 
     from runner.http.free import FreeRequests
     from runner.http.paid import PaidRequests
-    from runner.http.transport import Transport, Tunnels, always, open_client, tls_context
+    from runner.http.transport import (
+        Transport,
+        Tunnels,
+        always,
+        make_room_for_lookups,
+        open_client,
+        tls_context,
+    )
+
+    make_room_for_lookups()
 
     # loading the trusted certificates takes 10 ms or more; plain http gets a context that trusts none
     is_tls = access.origin.startswith("https:")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runner.durable import make_directory, replace_file, sync_directory
 from runner.errors import StateError, UsageError
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
 from runner.project import Project
 from runner.typed_json import read
 

@@ -176,6 +176,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
     echo = observed.echo if observed is not None else {}
     outputs = reader.outputs([task.identity]).get(task.identity, [])
     stored = reader.stored(outputs)
+    came = [*outputs, *reader.given_away([task.identity]).get(task.identity, ())]
     is_done = latest is not None and latest.state is TaskState.DONE
     shown = ShownTask(
         identity=task.identity,
@@ -209,7 +210,7 @@ def describe(reader: LedgerReader, task: TaskRow, project: Project) -> ShownTask
             )
             for row in outputs
         ),
-        missing=missing_kinds(task.provider, task.request, latest, outputs) if is_done else (),
+        missing=missing_kinds(task.provider, task.request, latest, came) if is_done else (),
     )
     return with_texts(shown, printable)
 

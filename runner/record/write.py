@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, TypeVar, cast
 
 from runner.durable import replace_file
-from runner.job.expressions import LAST_FRAME
+from runner.job.expressions.expressions import LAST_FRAME
 from runner.json_value import JsonValue
 from runner.ledger.columns import batches
 from runner.ledger.read import LedgerReader
@@ -78,6 +78,8 @@ class TaskRows:
     request: Mapping[str, JsonValue]
     stored: Mapping[str, ArchivedRow] = field(default_factory=dict)
     """By digest."""
+    given_away: Sequence[OutputRow] = ()
+    """Files whose paths other tasks have by now, of a task that has no others."""
 
     @property
     def latest(self) -> AttemptRow | None:
@@ -183,6 +185,9 @@ def _with_rows(tasks: Iterable[_Known], reader: LedgerReader) -> Iterable[tuple[
         histories = reader.histories_of(identities)
         outputs = reader.outputs(identities)
         requests = reader.requests(identities)
+        given_away = reader.given_away([each for each in attempts if each not in outputs])
+        if reader.is_shared:  # they may stand there on another machine
+            outputs = {**given_away, **outputs}
         stored = reader.stored(row for rows in outputs.values() for row in rows)
         for task in batch:
             own = attempts.get(task.identity, [])
@@ -192,6 +197,7 @@ def _with_rows(tasks: Iterable[_Known], reader: LedgerReader) -> Iterable[tuple[
                 outputs=outputs.get(task.identity, []),
                 request=requests.get(task.identity, task.request),
                 stored=stored,
+                given_away=given_away.get(task.identity, ()),
             )
             yield task, rows
 
@@ -264,6 +270,7 @@ class _Recorder:
         latest, clean = rows.latest, self.redactor.foreign_text
         observed = latest.generation if latest is not None else None
         is_over = latest is not None and state in (TaskState.DONE, TaskState.ABSENT)
+        came = (*rows.outputs, *rows.given_away)
         error = None
         if latest is not None and (latest.error_code or latest.error_message):
             error = ManifestError(code=clean(latest.error_code), message=clean(latest.error_message))
@@ -289,7 +296,7 @@ class _Recorder:
             echo={} if observed is None else self._sorted(observed.echo),
             usage={} if observed is None else self._sorted(observed.usage),
             outputs=tuple(self._file(row, rows.stored) for row in _files_of(task.output, rows.outputs)),
-            missing=missing_kinds(task.provider, rows.request, latest, rows.outputs) if is_over else (),
+            missing=missing_kinds(task.provider, rows.request, latest, came) if is_over else (),
             error=error,
             estimate=ManifestEstimate(tokens=None, usd=None),
         )

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.job.rundate import RunDate
+from runner.job.expressions.rundate import RunDate
 from runner.times import local_time
 
 MOST_APART = 600.0

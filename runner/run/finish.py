@@ -27,7 +27,7 @@ from runner.record.folder import RunFolder
 from runner.record.write import View, write_manifest
 from runner.redact import Redactor
 from runner.run.prepare import Prepared
-from runner.run.progress import Chain, Needs, needs_of
+from runner.run.task.progress import Chain, Needs, needs_of
 from runner.run.troubles import Trouble, troubles
 from runner.times import iso_time
 

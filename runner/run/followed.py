@@ -10,8 +10,8 @@ from anyio.abc import TaskGroup
 
 from runner.ledger.rows import AttemptRow
 from runner.ledger.states import TaskState
-from runner.run.session import Session
-from runner.run.task import TaskLife
+from runner.run.task.session import Session
+from runner.run.task.task import TaskLife
 
 
 @dataclass(frozen=True, slots=True)

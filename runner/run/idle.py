@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 
-from runner.job.load_project import readable_project_file
+from runner.job.project.load_project import readable_project_file
 from runner.json_value import JsonValue
 from runner.lane.under_way import is_quiet
 from runner.ledger.columns import batches
@@ -21,7 +21,7 @@ from runner.record.folder import RunFolder
 from runner.redact import Redactor
 from runner.run.finish import RunResult, begin, conclude, tell_beginning, tell_end
 from runner.run.prepare import Prepared
-from runner.run.progress import needs_of
+from runner.run.task.progress import needs_of
 from runner.run.wholeness import here
 from runner.store.files import LocalFiles
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from runner.errors import BusyError, JobError, NoProjectError, StateError
-from runner.job.load_project import load_project_file, readable_project_file
+from runner.job.project.load_project import load_project_file, readable_project_file
 from runner.ledger.caps import Budgets
 from runner.ledger.driver_lock import DriverLock
 from runner.ledger.ledger import Ledger, open_ledger

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from runner.errors import NoProjectError
-from runner.job.load_project import readable_project_file
+from runner.job.project.load_project import readable_project_file
 from runner.ledger.ledger import Ledger
 from runner.ledger.open import is_shared, ledger_words
 from runner.ledger.read import LedgerReader

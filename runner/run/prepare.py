@@ -9,8 +9,8 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from runner.errors import JobError, Problem, UsageError
+from runner.job.expressions.rundate import RunDate
 from runner.job.model import Job, OnEdit
-from runner.job.rundate import RunDate
 from runner.lane.costs import caps_of, over_all_runs
 from runner.ledger.caps import Caps
 from runner.ledger.read import LedgerReader
@@ -24,8 +24,8 @@ from runner.project import Project
 from runner.providers.place import joined
 from runner.run.dating import ClockDate
 from runner.run.only import Named, Only
-from runner.run.progress import Progress, progress_of
 from runner.run.remembered import check_is_remembered
+from runner.run.task.progress import Progress, progress_of
 
 _NAMES_SHOWN = 3
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path, PurePosixPath
 
 from runner.http.verdicts import Evidence, Verdict
-from runner.job.rundate import RunDate
+from runner.job.expressions.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.lane.evidence import repeats_input
 from runner.ledger.caps import Caps

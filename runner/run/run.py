@@ -23,8 +23,8 @@ from runner.run.finish import Lost, RunResult, begin, conclude, tell_beginning, 
 from runner.run.followed import Followed
 from runner.run.prepare import Prepared
 from runner.run.scheduler import Scheduler
-from runner.run.session import JobWork, LaneWork, Session, Shared, Tools, agreed
 from runner.run.stop import signals_heard, stoppable
+from runner.run.task.session import JobWork, LaneWork, Session, Shared, Tools, agreed
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class Crew:
         for order in orders:
             for tools in dict.fromkeys(order.lanes.values()):
                 policies.setdefault(tools, []).append(order.policy)
-        self.shared = Shared([order.policy for order in orders], len(policies))
+        self.shared = Shared()
         self.lanes: dict[LaneTools, LaneWork] = {}
         self.jobs: list[_Job] = []
         peers: list[Control] = []
@@ -129,10 +129,11 @@ class Crew:
 
     def _open(self, tools: LaneTools, order: Order, policy: RunPolicy) -> LaneWork:
         commits, machine = order.tools.commits, order.tools.machine
-        lane = Lane(tools, commits, machine, policy, self.shared.downloads.room)
+        downloads = self.shared.open_downloads(policy)
+        lane = Lane(tools, commits, machine, policy, downloads.room)
         is_run = order.prepared is not None
         control_of = functools.partial(self._control_of, tools.provider.name)
-        return LaneWork(lane, policy, self.shared, control_of, is_run=is_run)
+        return LaneWork(lane, policy, downloads, self.shared, control_of, is_run=is_run)
 
     def _control_of(self, provider: str, attempt: AttemptRow) -> Control:
         found = self._share_out(provider, [attempt])

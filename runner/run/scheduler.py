@@ -14,7 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from runner.errors import ExitCode
-from runner.job.expressions import LAST_FRAME
+from runner.job.expressions.expressions import LAST_FRAME
 from runner.lane.lane import Lane
 from runner.lane.submit import Submitter
 from runner.ledger.columns import BATCH
@@ -26,10 +26,10 @@ from runner.providers.base import RemoteFileKind
 from runner.run.dating import DateCheck
 from runner.run.finish import Lost
 from runner.run.prepare import Prepared
-from runner.run.progress import Progress, needs_of, progress_of
-from runner.run.relocate import put_in_place
-from runner.run.session import JobWork, Session, UnderWay
-from runner.run.task import TaskLife
+from runner.run.task.progress import Progress, needs_of, progress_of
+from runner.run.task.relocate import put_in_place
+from runner.run.task.session import JobWork, Session, UnderWay
+from runner.run.task.task import TaskLife
 
 _CLAIMED_LATER = frozenset({TaskState.PLANNED, TaskState.WAITING, TaskState.SKIPPED, TaskState.DONE})
 """States of a task that claims its path with its intent, or once its files are in place."""

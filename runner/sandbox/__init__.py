@@ -17,7 +17,7 @@ Each service's side is in the file of its name, over one store and renderer and 
 
 from runner.sandbox.config import SANDBOX_KEY, SandboxConfig, SandboxUnavailable
 from runner.sandbox.faults import Fault, FaultPlan, Kind, Stage, Where
-from runner.sandbox.server import SandboxServer, serve
+from runner.sandbox.serving.server import SandboxServer, serve
 from runner.sandbox.store import AcceptedTask
 
 __all__ = [

@@ -16,9 +16,15 @@ from starlette.types import Receive, Scope, Send
 from runner.sandbox.answers import injected
 from runner.sandbox.connection import Connection
 from runner.sandbox.faults import Fault, Kind, Struck, Where
-from runner.sandbox.files import MEDIA_TYPES, RangeNotSatisfiable, file_headers, read_chunks, wanted_range
 from runner.sandbox.mesh import GONE
-from runner.sandbox.render import Rendered
+from runner.sandbox.results.files import (
+    MEDIA_TYPES,
+    RangeNotSatisfiable,
+    file_headers,
+    read_chunks,
+    wanted_range,
+)
+from runner.sandbox.results.render import Rendered
 from runner.sandbox.state import State
 from runner.sandbox.store import AcceptedTask
 

@@ -19,7 +19,7 @@ from runner.sandbox.answers import plain_error
 from runner.sandbox.faults import Kind, Struck, Where
 from runner.sandbox.mesh import MeshRoutes
 from runner.sandbox.models import RATIOS, find_family
-from runner.sandbox.picture import FPS
+from runner.sandbox.results.picture import FPS
 from runner.sandbox.state import State
 from runner.sandbox.store import AcceptedTask
 from runner.sandbox.validation import Refusal, VideoRequest, read_json, read_request

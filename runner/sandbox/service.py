@@ -13,9 +13,9 @@ from typing import Any
 
 from runner.sandbox.config import SandboxConfig
 from runner.sandbox.faults import Fault
-from runner.sandbox.files import Signer
 from runner.sandbox.models import token_count
-from runner.sandbox.picture import FPS, Picture, scaled
+from runner.sandbox.results.files import Signer
+from runner.sandbox.results.picture import FPS, Picture, scaled
 from runner.sandbox.store import AcceptedTask, Selection, Store
 from runner.sandbox.validation import Refusal, VideoRequest, read_json, read_request
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from runner.sandbox.faults import FaultPlan
-from runner.sandbox.render import Renderer
+from runner.sandbox.results.render import Renderer
 from runner.sandbox.service import Service
 from runner.sandbox.webhooks import Webhooks
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runner.desk.contact_sheet import read_contact_sheet
 from runner.desk.report import render
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
 from tests.browser.look import Open
 from tests.support.ledger_story import Story, make_run, make_task
 

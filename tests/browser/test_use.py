@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.plan.plan import make_plan
 from tests.browser.film import rewrite
 from tests.browser.look import Look, Open

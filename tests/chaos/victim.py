@@ -34,7 +34,7 @@ from runner.__main__ import main
 from runner.lane.commits import Commits
 from runner.ledger.ledger import Ledger
 from runner.providers.mesh.client import MeshClient
-from runner.run.watch import Watch
+from runner.run.task.watch import Watch
 from runner.store.files import LocalFiles, _LocalPart
 
 Patch = Callable[["Fuse"], None]

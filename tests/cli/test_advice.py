@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli.advice import ADVICE, names_words, trouble_lines
+from runner.cli.closing.advice import ADVICE, names_words, trouble_lines
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
 from runner.providers import BUILT_IN

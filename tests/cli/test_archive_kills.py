@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.ledger.caps import Caps
 from runner.ledger.ledger import Ledger
 from runner.ledger.rows import Intent, OutputRow, RunRow

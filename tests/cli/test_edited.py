@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from runner.errors import ExitCode
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
 from runner.project import find_project
 from runner.record.folder import RunFolder
 from runner.resources import load_schema

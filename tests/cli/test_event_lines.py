@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from runner.cli import console
-from runner.cli.event_lines import EventLines
+from runner.cli.display.event_lines import EventLines
+from runner.cli.display.watching import watching
+from runner.cli.display.work import Work
 from runner.cli.stdio import Notes
-from runner.cli.watching import watching
-from runner.cli.work import Work
 
 REFUSED = {"task": "a", "identity": "aa", "status": 503, "code": "busy", "message": "later", "row": 14}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli.event_words import QUIET, Known, Weight, raw, words
+from runner.cli.display.event_words import QUIET, Known, Weight, raw, words
 from runner.times import iso_time
 from tests.support.command_process import CHECKOUT
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from runner.cli.live import Display, Reflowing, broken_rows, shares, tasks_line
-from runner.cli.work import Work
+from runner.cli.display.live import Display, Reflowing, broken_rows, shares, tasks_line
+from runner.cli.display.work import Work
 from runner.ledger.caps import Caps
 from runner.ledger.rows import Spend
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pytest
 
-from runner.cli.monitor import VARIABLE, pinged
+from runner.cli.closing.monitor import VARIABLE, pinged
 from runner.errors import ExitCode, RefusedError, UsageError
 from tests.support.monitor_server import SECRET, MonitorServer
 
@@ -62,7 +62,7 @@ def test_a_monitor_that_refuses_changes_nothing_and_its_url_stays_secret(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("runner.cli.monitor.TRIES", 1)
+    monkeypatch.setattr("runner.cli.closing.monitor.TRIES", 1)
     monitor.status = 503
     with pinged(rooted(monitor.url), NONE) as ending:
         ending.code = ExitCode.DONE
@@ -75,7 +75,7 @@ def test_a_monitor_that_refuses_changes_nothing_and_its_url_stays_secret(
 def test_a_monitor_that_is_not_there_changes_nothing(
     rooted: Rooted, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.cli.monitor.TRIES", 1)
+    monkeypatch.setattr("runner.cli.closing.monitor.TRIES", 1)
     with pinged(rooted("http://127.0.0.1:9/x"), NONE) as ending:
         ending.code = ExitCode.DONE
     assert "was not told: ConnectError" in capsys.readouterr().err

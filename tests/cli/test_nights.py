@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from runner.__main__ import main
-from runner.cli import endings
-from runner.cli.monitor import VARIABLE
+from runner.cli.closing import endings
+from runner.cli.closing.monitor import VARIABLE
 from runner.desk.report import Report
 from runner.errors import ExitCode
 from runner.record.manifest import read_manifest

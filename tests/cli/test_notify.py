@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from runner.cli import notify as module
-from runner.cli.notify import OCCASIONS, JobEnd, notify
+from runner.cli.closing import notify as module
+from runner.cli.closing.notify import OCCASIONS, JobEnd, notify
 from runner.errors import INTERRUPTS, ExitCode
 from runner.job.project_file import Notify, NotifyOn
 from runner.project import Project

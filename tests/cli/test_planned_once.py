@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from runner.job.expressions.rundate import RunDate
 from runner.job.model import Job
-from runner.job.rundate import RunDate
 from runner.plan.build import TaskBuilder
 from runner.plan.matrix import Cell
 from runner.plan.plan import Plan, make_plan

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from runner.cli.screen import watch_screen
+from runner.cli.display.screen import watch_screen
 
 
 def test_each_look_is_drawn_in_place_until_there_is_nothing_more() -> None:

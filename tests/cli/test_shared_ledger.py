@@ -18,7 +18,7 @@ from click.shell_completion import ShellComplete
 from runner.__main__ import main
 from runner.cli.main import callsheet
 from runner.errors import ExitCode, StateError
-from runner.sandbox import SandboxConfig, SandboxServer
+from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.postgres import PASSWORD, USER, Cluster
 
 PROJECT = """\
@@ -107,6 +107,35 @@ def test_a_second_clone_pays_for_nothing_that_the_first_one_has_and_keeps_its_bu
     assert "budgets[0].month.max_tasks is 3" in team.err
     assert team.server.accepted == 3
     assert {path.name for path in (second / "out").iterdir()} == {"s1.mp4", "s2.mp4", "s3.mp4"}
+
+
+@pytest.mark.fault(171)
+def test_a_take_whose_path_an_edit_elsewhere_has_taken_is_known_where_it_stands(team: Team) -> None:
+    """Each machine has its own file at that path, and the service has forgotten both."""
+    first, second = team.clone("first", seeds=1), team.clone("second", seeds=1)
+    assert team.call(first, "run", "boat.yaml") == ExitCode.DONE, team.err
+    job = (second / "boat.yaml").read_text()
+    (second / "boat.yaml").write_text(job.replace("A paper boat", "A tin boat"))
+    assert team.call(second, "run", "boat.yaml", "--accept-edits", "--yes") == ExitCode.DONE, team.err
+    team.server.faults.add(Fault(where=Where.GET, kind=Kind.ANSWER, status=404, times=None))
+    assert team.call(first, "show", "s1") == ExitCode.DONE
+    assert "never came" not in team.out
+    for _ in range(2):
+        for clone in (first, second):
+            assert team.call(clone, "plan", "boat.yaml") == ExitCode.DONE
+            assert "1 task: 1 done" in team.out
+            assert team.call(clone, "run", "boat.yaml") == ExitCode.DONE, team.err
+            assert team.call(clone, "verify") == ExitCode.DONE, team.out
+            assert [path.name for path in (clone / "out").iterdir()] == ["s1.mp4"]
+    assert team.server.accepted == 2
+    (first / "out/s1.mp4").write_bytes((second / "out/s1.mp4").read_bytes())
+    assert team.call(first, "plan", "boat.yaml") == ExitCode.DONE
+    assert "1 task: 1 absent" in team.out
+    assert team.call(first, "run", "boat.yaml") == ExitCode.DONE, team.err
+    manifest = json.loads((first / "runs/latest/manifest.json").read_text())
+    (told,) = manifest["tasks"]
+    assert (told["state"], told["missing"]) == ("absent", [])
+    assert [file["path"] for file in told["outputs"]] == ["out/s1.mp4"]
 
 
 def test_a_new_clone_never_begins_on_an_empty_ledger(team: Team) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.cli.tally import Tally
+from runner.cli.display.tally import Tally
 
 
 def _tally(*events: tuple[str, str], total: int = 0) -> Tally:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runner.desk.contact_sheet import ContactSheet, data_of, read_contact_sheet
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
 from runner.plan.task import Task
 from tests.support.ledger_story import Story, make_run, make_task
 

@@ -21,7 +21,7 @@ from runner.desk.contact_sheet import ContactSheet, href, read_contact_sheet
 from runner.desk.posters import Poster
 from runner.desk.report import render
 from runner.errors import StateError
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
 from runner.ledger.states import TaskState
 from runner.plan.task import Upstream
 from tests.support.ledger_story import Story, make_run, make_task, output_row

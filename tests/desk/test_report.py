@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli import endings as cli
+from runner.cli.closing import endings as cli
 from runner.desk.report import make_report
 from runner.errors import ExitCode, StateError, UsageError
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
 from runner.project import Project, init_project
 from runner.record.folder import RunFolder
 from tests.support.clips import make_clip, with_noise_for_pictures

@@ -25,7 +25,7 @@ from runner import load_job, make_plan
 from runner.__main__ import main
 from runner.errors import JobError
 from runner.job.load import LoadOptions
-from runner.job.load_project import load_project_file
+from runner.job.project.load_project import load_project_file
 from runner.project import PROJECT_FILE
 from tests.docs.fragment import put_into
 from tests.docs.pages import ROOT, Block, Page

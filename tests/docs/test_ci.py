@@ -235,6 +235,18 @@ def test_the_action_is_content_with_a_job_that_is_right(
     assert not (checkout / "pwned").exists()
 
 
+@pytest.mark.parametrize("folder", ["jobs", "jobs/spring", "jobs/spring/tea"])
+def test_two_stars_of_a_pattern_are_every_folder_as_in_a_workflow(
+    action: dict[str, Any], checkout: Path, shell: Mapping[str, str], folder: str
+) -> None:
+    """A job file that is left out would be neither checked nor planned, and nobody told."""
+    (checkout / "jobs" / "spring" / "tea").mkdir(parents=True)
+    (checkout / "jobs" / "wrong.yml").rename(checkout / folder / "wrong.yml")
+    code, told = _check(action, checkout, shell, "jobs/**/*.yml\n")
+    assert code == 65
+    assert f"::error file={folder}/wrong.yml,line=2" in told
+
+
 def test_the_action_says_when_no_file_matches(
     action: dict[str, Any], checkout: Path, shell: Mapping[str, str]
 ) -> None:

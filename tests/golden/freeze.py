@@ -20,7 +20,8 @@ from unittest.mock import patch
 import anyio
 
 from runner.errors import ExitCode
-from runner.sandbox import SandboxConfig, SandboxServer, render
+from runner.sandbox import SandboxConfig, SandboxServer
+from runner.sandbox.results import render
 from tests.golden.frozen import IDENTITIES, LEDGER, PROJECT, RUNS, UNSERVED, identities, job_files
 from tests.golden.rehearsed import ANSWERS, ASKED, Rehearsed
 from tests.golden.served import run_job, still

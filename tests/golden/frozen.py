@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.plan.plan import Plan, make_plan
 
 GOLDEN = Path(__file__).parent

@@ -48,8 +48,9 @@ from PIL import Image  # noqa: E402
 
 from runner.__main__ import main  # noqa: E402
 from runner.errors import ExitCode  # noqa: E402
-from runner.sandbox import Fault, Kind, SandboxServer, Where, render  # noqa: E402
-from runner.sandbox.picture import Picture  # noqa: E402
+from runner.sandbox import Fault, Kind, SandboxServer, Where  # noqa: E402
+from runner.sandbox.results import render  # noqa: E402
+from runner.sandbox.results.picture import Picture  # noqa: E402
 from tests.golden.rehearsed import JOBS, PROJECT  # noqa: E402
 
 STUCK = Fault(where=Where.GET, kind=Kind.REGRESS, times=None)

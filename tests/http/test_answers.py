@@ -20,6 +20,7 @@ from runner.http.answers import (
     parse_number,
     read_error,
     read_json,
+    read_plain,
     read_scalars,
     retry_after,
     usable_id,
@@ -191,6 +192,14 @@ ANY_JSON: st.SearchStrategy[object] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=4),
     max_leaves=10,
 )
+
+
+@pytest.mark.fault(63)
+def test_an_input_that_comes_back_with_half_a_character_can_be_kept_and_is_another() -> None:
+    """The ledger refused it, and with it that the service shows other inputs than were sent."""
+    shown = read_plain({"prompt": "a teapot\ud83d", "seed": 7, "image": ["x"]})
+    assert shown == {"prompt": "a teapot?", "seed": 7}
+    assert read_plain({"prompt": "a teapot \U0001fad6"}) == {"prompt": "a teapot \U0001fad6"}
 
 
 @pytest.mark.fault(63)

@@ -13,6 +13,8 @@ from runner.http.answers import Answer
 from runner.http.outcomes import ACCEPTANCE, COMMON, FAILURE_RULES, AnswerRule, judge_submit
 from runner.http.paid import Failure, FailureKind
 from runner.http.verdicts import Reaction, Verdict
+from runner.providers.ark.outcomes import SUBMITS as ARK_SUBMITS
+from runner.providers.fal.outcomes import SUBMITS as FAL_SUBMITS
 from runner.providers.getimg.outcomes import SUBMITS as GETIMG_SUBMITS
 from runner.providers.mesh.outcomes import SUBMITS as MESH_SUBMITS
 
@@ -47,6 +49,20 @@ def test_every_status_has_a_rule_and_only_a_success_with_an_id_is_accepted(
         assert bool(outcome.remote_id) == (outcome.verdict is Verdict.ACCEPTED)
 
 
+@pytest.mark.fault(164)
+@pytest.mark.parametrize(
+    "rules",
+    [MESH_SUBMITS, GETIMG_SUBMITS, ARK_SUBMITS, FAL_SUBMITS, ()],
+    ids=["mesh", "getimg", "ark", "fal", "a plug-in"],
+)
+def test_a_refusal_that_names_a_generation_is_never_repeated(rules: tuple[AnswerRule, ...]) -> None:
+    error = b'{"code": "QuotaExceeded", "message": "still being prepared: queue, balance, locked"}'
+    body = b'{"id": "t-1", "request_id": "req_1", "error": ' + error + b"}"
+    for status in range(300, 1000):
+        outcome = judge_submit(rules, Answer(status, {}, body), wall=0)
+        assert (outcome.verdict, outcome.reaction) == (Verdict.AMBIGUOUS, Reaction.RECONCILE)
+
+
 def test_a_service_may_name_its_id_elsewhere_and_only_there() -> None:
     """Read at the wrong place, every submit would be unclear, though it was accepted and paid for."""
     for body, found in (
@@ -73,14 +89,14 @@ def test_only_what_a_document_calls_safe_is_rejected(rules: tuple[AnswerRule, ..
 @BOTH
 def test_every_rule_can_be_the_first_that_matches(rules: tuple[AnswerRule, ...]) -> None:
     told = set()
-    for status in (200, 250, 302, 400, 401, 402, 403, 422, 429, 500, 502, 503, 504, 520):
+    for status in (200, 250, 302, 400, 401, 402, 403, 422, 429, 500, 502, 503, 504, 518, 520):
         for code, provider_code, message in itertools.product(
             ["c", "provider_job_failed", "model_excluded", "quota_exceeded"],
             ["", "provider_timeout", "asset_registration_timeout"],
             ["", "still being prepared"],
         ):
             error = f'{{"code": "{code}", "provider_code": "{provider_code}", "message": "{message}"}}'
-            named = f'"id": "{code if status < 250 else ""}", "request_id": "req_1"'
+            named = f'"id": "{code if status < 250 or status == 520 else ""}", "request_id": "req_1"'
             body = f'{{{named}, "error": {error}}}'.encode()
             told.add(judge_submit(rules, Answer(status, {}, body), wall=0).evidence.reason)
     assert told == {rule.says for rule in (*ACCEPTANCE, *rules, *COMMON)}

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.expressions import MOST_RESULT, KnownNames, Template, compile_template
-from runner.job.filters import FILTERS, ExpressionError
+from runner.job.expressions.expressions import MOST_RESULT, KnownNames, Template, compile_template
+from runner.job.expressions.filters import FILTERS, ExpressionError
+from runner.job.expressions.rundate import RunDate
 from runner.job.problems import Problems
-from runner.job.rundate import RunDate
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import JobError, Problem
-from runner.job.extends import as_yaml, whole_document
+from runner.job.files.extends import as_yaml, whole_document
+from runner.job.files.sources import JobCopy
 from runner.job.load import LoadOptions, load_job
 from runner.job.merge import on_top_of
 from runner.job.model import Job
-from runner.job.sources import JobCopy
 from runner.job.yaml.nodes import Mapping, to_data
 from runner.job.yaml.source import parse
 from runner.plan.plan import make_plan

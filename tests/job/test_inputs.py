@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ExitCode, JobError
-from runner.job.inputs import InputError, InputReader, sniff
+from runner.job.files.inputs import InputError, InputReader, sniff
 from runner.providers.mesh import MESH
 from runner.providers.provider import ServiceLimits
 from tests.support.job_bench import HEAD, PNG, JobBench

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ExitCode, JobError
-from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Budget, OnAmbiguous, PollPolicy, RunPolicy
 from runner.job.policy import parse_duration, parse_rate
+from runner.job.project.environment import read_env
 from tests.support.job_bench import HEAD, TEXT, JobBench
 
 KEY = "rsk_canary_0123456789"

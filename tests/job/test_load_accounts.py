@@ -11,10 +11,10 @@ import pytest
 
 from runner.errors import JobError, KeyRefusedError
 from runner.http.access import ApiKey
-from runner.job import environment
-from runner.job.environment import key_names, read_env
-from runner.job.load_lock import load_models_lock
-from runner.job.load_project import load_project_file
+from runner.job.project import environment
+from runner.job.project.environment import key_names, read_env
+from runner.job.project.load_lock import load_models_lock
+from runner.job.project.load_project import load_project_file
 from runner.job.project_file import ProjectFile, Where, Window, WindowCap
 from runner.providers import every
 from runner.providers.account import Account, refuse_twins
@@ -38,7 +38,7 @@ WITH_DIALECTS = replace(SERVER, dialects={"vllm-omni": SERVER, "sglang": replace
 @pytest.fixture(autouse=True)
 def server_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = {**every(), "server": WITH_DIALECTS}
-    for module in ("runner.providers", "runner.job.load_accounts"):
+    for module in ("runner.providers", "runner.job.project.load_accounts"):
         monkeypatch.setattr(f"{module}.every", lambda: installed)
 
 
@@ -211,6 +211,10 @@ def test_a_budget_covers_the_accounts_that_it_names() -> None:
             "no account has the label `client` `acme`; hint: did you mean `Acme`?",
         ),
         (
+            "{where: {account: mesh, label.client: Acme}, day: {max_usd: 1}}",
+            "budgets[0].where: it would count nothing: no account is account mesh and label.client Acme",
+        ),
+        (
             "{where: {label.client: Acme, acount: a}, day: {max_usd: 1}}",
             "unknown key `acount`; hint: did you mean",
         ),
@@ -229,6 +233,13 @@ def test_a_mistake_in_a_budget_is_told_at_its_place(tmp_path: Path, text: str, t
     with pytest.raises(JobError) as caught:
         read(tmp_path, f"{ACME}budgets:\n  - {text}\n")
     assert told in str(caught.value)
+
+
+def test_a_budget_for_an_account_with_a_label_of_its_own_counts(tmp_path: Path) -> None:
+    (cap,) = read(
+        tmp_path, ACME + "budgets: [{where: {account: acme, label.client: Acme}, day: {max_usd: 1}}]\n"
+    ).budgets
+    assert cap.where == Where("acme", {"client": "Acme"})
 
 
 def test_budgets_that_are_no_list_are_told_as_one_begins(tmp_path: Path) -> None:

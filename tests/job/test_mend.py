@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import Problem
-from runner.job.mend import MOST_CHARACTERS, mended
+from runner.job.yaml.mend import MOST_CHARACTERS, mended
 from tests.support.fixer import paste
 from tests.support.validated import problems_of, project_with_inputs
 

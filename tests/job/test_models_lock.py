@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import JobError
-from runner.job.load_lock import load_models_lock
 from runner.job.models_lock import LOCK_FILE, LockedService, ModelsLock
+from runner.job.project.load_lock import load_models_lock
 from runner.money import Price, PriceUnit
 from runner.plan.prices import price_words
 from runner.providers.published import Rate

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.paths import collision_key, compile_output, confine, what_is_wrong
+from runner.job.expressions.paths import collision_key, compile_output, confine, what_is_wrong
 from runner.job.problems import ProblemError, Problems
 from runner.job.yaml.nodes import Location, Scalar
 from runner.slug import MOST_BYTES, slug

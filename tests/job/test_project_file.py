@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import ExitCode, JobError
-from runner.job.load_project import load_project_file
+from runner.job.project.load_project import load_project_file
 from runner.job.project_file import Notify, NotifyOn, ProjectFile
 from runner.money import Price, PriceUnit
 from runner.plan.plan import make_plan

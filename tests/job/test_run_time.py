@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.rundate import DATE_CODES, RunDate, RunTime, formatted
+from runner.job.expressions.rundate import DATE_CODES, RunDate, RunTime, formatted
 from tests.support.job_bench import HEAD, TEXT, JobBench
 
 WALL = 1_795_249_800.0

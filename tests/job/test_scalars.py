@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import JobError, Problem, Severity
-from runner.job.scalars import check_scalars
 from runner.job.yaml.nodes import Scalar, find
+from runner.job.yaml.scalars import check_scalars
 from runner.job.yaml.source import parse
 
 

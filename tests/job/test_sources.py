@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.job.sources import SourceError, Sources
+from runner.job.files.sources import SourceError, Sources
 from runner.job.yaml.source import MAX_BYTES
 
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.cells import CellText, typed
-from runner.job.filters import as_text
+from runner.job.expressions.filters import as_text
+from runner.job.files.sources import Sources
+from runner.job.files.texts import TextFiles
 from runner.job.problems import ProblemError, Problems
-from runner.job.sources import Sources
 from runner.job.tables import MOST_PROBLEMS, MOST_ROWS, Table, read_table
-from runner.job.texts import TextFiles
 from runner.job.values import Constant
 from runner.job.yaml.nodes import Location
 from runner.json_value import JsonValue

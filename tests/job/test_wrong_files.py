@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import JobError, Problem
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.job.schema import check_job
 from runner.job.yaml import source
 from runner.plan.plan import make_plan

@@ -348,7 +348,7 @@ def test_a_person_signs_off_only_for_who_gives_no_sign_of_life(database: str) ->
 
 @pytest.mark.fault(137)
 def test_a_sign_off_for_a_host_looks_for_longer_than_its_guard(database: str) -> None:
-    with hosts(database, "a", "b") as (first, second):
+    with hosts(database, "a", "b", "c") as (first, second, third):
         first.take()
         host, began = host_name(), second.clock
 
@@ -363,11 +363,23 @@ def test_a_sign_off_for_a_host_looks_for_longer_than_its_guard(database: str) ->
         with pytest.raises(LaneHeldError, match="it is alive; nothing was changed"):
             sign_off_host(second.ledger, host, clock=lambda: second.clock, sleep=live)
         assert first.lease().is_fresh()
+        third.take(key=replace(LANE, key_hash="other"))
+        began = second.clock
+
+        def last_moment() -> float:
+            if second.clock - began >= PATIENCE:
+                third.beat()
+            return second.clock
+
+        with pytest.raises(LaneHeldError, match="it is alive; nothing was changed"):
+            sign_off_host(second.ledger, host, clock=last_moment, sleep=wait)
+        assert second.ledger.leases is not None
+        assert not any(row.is_free for row in second.ledger.leases.rows()), "one account of two beats still"
         assert sign_off_host(second.ledger, "elsewhere", clock=lambda: second.clock, sleep=wait) == []
         began = second.clock
-        (signed,) = sign_off_host(second.ledger, host, clock=lambda: second.clock, sleep=wait)
+        signed = sign_off_host(second.ledger, host, clock=lambda: second.clock, sleep=wait)
         assert second.clock - began > GUARD
-        assert signed.key == LANE
+        assert {row.key for row in signed} == {LANE, replace(LANE, key_hash="other")}
         began = second.clock
         second.take()
         assert second.clock == began

@@ -12,8 +12,8 @@ import pytest
 
 import runner.lane.reconcile
 from runner.errors import ExitCode
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.lane.pace import Retry
 from runner.lane.paid import InDoubt
 from runner.ledger.caps import Caps

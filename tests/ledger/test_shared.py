@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +16,7 @@ from runner.ledger import database, shared
 from runner.ledger.caps import Budgets
 from runner.ledger.ledger import Ledger, open_ledger
 from runner.ledger.open import has_ledger, ledger_words, open_reader
-from runner.ledger.postgres import Address
+from runner.ledger.postgres import Address, PostgresEngine
 from runner.ledger.shared import open_on_any_server, open_shared, open_shared_for_reading, remember_home
 from runner.project import PROJECT_FILE, Project, init_project
 from runner.run.ownership import check_is_own
@@ -310,3 +311,24 @@ def test_a_transaction_in_another_session_is_refused(ledger_url: str) -> None:
             with pytest.raises(StateError, match="another session"), begin():
                 pytest.fail("was let in")
         assert engine.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.fault(170)
+@pytest.mark.parametrize("opens", [open_shared, open_shared_for_reading])
+def test_a_server_that_would_hide_rows_says_so(
+    cluster: Cluster, opens: Callable[[Address], PostgresEngine | None]
+) -> None:
+    """Row-level security, which some hosts put on each new table: a task that nobody sees is bought again."""
+    url = cluster.make_schema()
+    schema = url.rpartition("%3D")[2]
+    with closing(open_shared(Address.parse(url))) as engine:
+        engine.close()
+    cluster.execute(
+        f"CREATE ROLE r{schema} LOGIN PASSWORD '{PASSWORD}'; GRANT USAGE ON SCHEMA {schema} TO r{schema};"
+        f" GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO r{schema};"
+        f" ALTER TABLE {schema}.attempts ENABLE ROW LEVEL SECURITY"
+    )
+    engine = opens(Address.parse(url.replace(f"{USER}:", f"r{schema}:")))
+    assert engine is not None
+    with closing(engine), pytest.raises(StateError, match="row-level security"):
+        engine.execute("SELECT count(*) FROM attempts")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.job.rundate import RunDate
+from runner.job.expressions.rundate import RunDate
 from runner.json_value import JsonValue, canonical_json
 from runner.plan.plan import make_plan
 from runner.plan.task import task_identity
@@ -492,7 +492,7 @@ _MEASURE = """
 import sys, time
 from pathlib import Path
 from runner.job.load import LoadOptions, load_job
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
 from runner.plan.plan import RunDate, make_plan
 
 def resident():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import JobError
+from runner.job.expressions.rundate import RunDate
+from runner.job.files.sources import JobCopy
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
-from runner.job.sources import JobCopy
 from runner.plan.plan import make_plan
 from runner.plan.task import Task
 from tests.support.job_bench import HEAD, ORIGIN, PNG, JobBench

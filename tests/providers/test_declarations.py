@@ -10,7 +10,7 @@ from jsonschema import Draft7Validator
 
 from runner import providers
 from runner.errors import UsageError
-from runner.job.expressions import STEP_OUTPUTS
+from runner.job.expressions.expressions import STEP_OUTPUTS
 from runner.providers import BUILT_IN, every, find
 from runner.providers.provider import Echo, Provider
 

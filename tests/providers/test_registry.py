@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
+import threading
 
+import anyio
 import pytest
 
 from runner.errors import KeyRefusedError
 from runner.http.access import NO_KEY, Access, parse_origin
-from runner.http.transport import tls_context
-from runner.http.verdicts import Verdict
+from runner.http.transport import CONNECTIONS, tls_context
+from runner.http.verdicts import ProviderError, Verdict
 from runner.providers import connect, every, find
 from runner.providers.base import Body, RemoteTask
 from runner.providers.mesh import MESH
@@ -59,6 +62,44 @@ async def test_a_client_submits_and_polls() -> None:
             generation = await client.get(RemoteTask(accepted.remote_id))
     assert client.origin == server.origin
     assert (accepted.verdict, generation.raw_status) == (Verdict.ACCEPTED, "running")
+
+
+@pytest.mark.anyio
+@pytest.mark.fault(167)
+async def test_a_dead_name_server_of_one_service_keeps_no_other_from_being_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As many lookups as asyncio has threads of its own, or more, wait for one service's name."""
+    look_up, is_over, waiting = socket.getaddrinfo, threading.Event(), threading.Semaphore(0)
+
+    def dead(host: str | bytes, port: int, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0):  # type: ignore[no-untyped-def]
+        if host not in ("dead.test", b"dead.test"):
+            return look_up(host, port, family, type, proto, flags)
+        if not flags & socket.AI_NUMERICHOST:
+            waiting.release()
+            is_over.wait(10)
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", dead)
+    dead_access = Access("http://dead.test:8000", KEY)
+    with answering(answer(200, {"id": "t-1", "status": "running"})) as server:
+        reached = Access(server.origin.replace("127.0.0.1", "localhost"), KEY)
+        async with connect(MESH, dead_access) as silent, connect(MESH, reached) as client:
+
+            async def ask(number: int) -> None:
+                with pytest.raises(ProviderError):
+                    await silent.get(RemoteTask(f"t-{number}"))
+
+            async with anyio.create_task_group() as asking:
+                try:
+                    for number in range(CONNECTIONS):
+                        asking.start_soon(ask, number)
+                    while not waiting.acquire(blocking=False):
+                        await anyio.sleep(0.01)
+                    with anyio.fail_after(5):
+                        assert (await client.get(RemoteTask("t-1"))).raw_status == "running"
+                finally:
+                    is_over.set()
 
 
 def test_the_tls_context_verifies() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import StateError, UsageError
-from runner.job.sources import JobCopy
+from runner.job.files.sources import JobCopy
 from runner.project import Project, init_project
 from runner.record.folder import RunFolder
 

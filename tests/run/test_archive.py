@@ -13,16 +13,16 @@ import pytest
 
 from runner.assemble import open_tools
 from runner.errors import ExitCode, UsageError
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.objects.store import Stores
 from runner.plan.plan import Plan, make_plan
 from runner.project import Project, init_project
-from runner.run.evict import evict
-from runner.run.progress import progress_of, still_needed
+from runner.run.files.evict import evict
 from runner.run.run import collect_all
+from runner.run.task.progress import progress_of, still_needed
 from runner.sandbox import SANDBOX_KEY, SandboxServer
 from tests.support.run_bench import RunBench, job_text
 from tests.support.s3 import S3, StoreFault
@@ -214,6 +214,28 @@ async def test_an_edit_over_a_take_that_lies_in_the_store_keeps_its_name(real: R
         (row,) = [row for row in ledger.read.standing_outputs() if row.path == "out/s1.mp4"]
     assert hashlib.sha256((real.root / "out/s1.mp4").read_bytes()).hexdigest() == row.sha256
     assert (real.root / "out/s1.v2.mp4").exists()
+
+
+@pytest.mark.fault(172)
+async def test_a_take_that_lies_in_the_store_alone_keeps_a_name_where_another_stands_in_its_place(
+    real: RealBench, s3: S3
+) -> None:
+    """A person has put the older take back by hand, or it was another machine that made the edit."""
+    real.name_store(f"s3://{s3.bucket()}/pre")
+    first = job_text(seeds=1)
+    edited = first.replace("a teapot", "a kettle")
+    await real.run(real.write_job(first))
+    assert (await real.run(real.write_job(edited), accept_edits=True)).exit_code is ExitCode.DONE
+    out = real.root / "out"
+    assert not real.has_seen("task.versioned", 2), "no name is told that nothing stands under"
+    (out / "s1.v1.mp4").rename(out / "s1.mp4")
+    assert (await real.run(real.write_job(first))).exit_code is ExitCode.DONE
+    with real.ledger() as ledger:
+        standing = {row.path: row.identity for row in ledger.read.standing_outputs()}
+    assert standing["out/s1.v1.mp4"] == standing["out/s1.mp4"] != standing["out/s1.v2.mp4"]
+    back = await real.run(real.write_job(edited))
+    assert (back.exit_code, back.counts) == (ExitCode.DONE, {TaskState.DONE: 1})
+    assert not real.has_seen("task.submitted", 3)
 
 
 def _evict(real: RealBench, ledger: Ledger, **more: frozenset[str]) -> int:

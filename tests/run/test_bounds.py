@@ -96,7 +96,7 @@ async def test_refusals_without_a_pause_end_by_their_number(
 ) -> None:
     """`Retry-After: 0`, and patience for a week."""
     monkeypatch.setattr("runner.lane.lane.LIMITED_TRIES", 4)
-    monkeypatch.setattr("runner.run.watch.LIMITED_LOOKS", 3)
+    monkeypatch.setattr("runner.run.task.watch.LIMITED_LOOKS", 3)
     server.faults.add(limited(Where.LIST, retry_after=0.0, code="rate_limit_exceeded", message="slow down"))
     file = bench.write_job(job_text(seeds=1, run="timeout: 7d"))
     result = await bench.run(file)

@@ -23,9 +23,9 @@ from runner.lane.submit import Submission
 from runner.ledger.states import TaskState
 from runner.providers.mesh.client import MeshClient
 from runner.redact import Redactor
-from runner.run.deliver import Delivery
-from runner.run.task import TaskLife
-from runner.run.watch import Watch
+from runner.run.task.deliver import Delivery
+from runner.run.task.task import TaskLife
+from runner.run.task.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from runner.store import inputs
 from tests.support.clips import make_clip

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from runner.errors import ExitCode, UsageError
-from runner.job.rundate import RunDate
+from runner.job.expressions.rundate import RunDate
 from runner.run.dating import ClockDate, DateCheck
 from runner.sandbox import Fault, Kind, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text

@@ -84,6 +84,31 @@ async def test_absence_is_proved_by_inputs_that_are_believed(bench: RunBench, se
     assert server.lists >= SCANS
 
 
+@pytest.mark.fault(168)
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"prompt": "a  Teapot "},
+        {"prompt": "a \uff54eapot"},
+        {"duration": 5},
+        {"seed": 2_147_483_647},
+    ],
+    ids=["trimmed", "normalised", "to the next length", "clamped"],
+)
+async def test_a_value_that_the_service_has_put_in_order_proves_no_absence(
+    bench: RunBench, server: EchoingServer, shown: dict[str, object]
+) -> None:
+    """Others came back as they were sent; this one was accepted, and shows something near to that."""
+    warm = JOB.replace("seeds: 1..2", "seeds: [7]")
+    assert (await bench.run(bench.write_job(warm, "jobs/warm.yaml"))).exit_code is ExitCode.DONE
+    server.cuts, server.changes = [True], {1: shown}
+    job = bench.write_job(JOB.replace("seeds: 1..2", "seeds: [1]"))
+    for _ in range(2):
+        result = await bench.run(job)
+        assert (server.posts, len(server.films)) == (2, 2)
+        assert (result.exit_code, result.counts[TaskState.HELD]) == (ExitCode.PERSON_NEEDED, 1)
+
+
 @pytest.mark.fault(78)
 async def test_a_row_that_turns_up_late_is_found_by_its_input(bench: RunBench, server: EchoingServer) -> None:
     """It was taken for absent and paid for again: it is paid for, too, and its video is kept."""

@@ -14,7 +14,7 @@ from runner.ledger.states import Reason, TaskState
 from runner.record.manifest import read_tasks
 from runner.record.verify import Checks, Finding, check, files_of
 from runner.run.prepare import Resubmit
-from runner.run.relocate import make_way
+from runner.run.task.relocate import make_way
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from tests.support.run_bench import RunBench, job_text
 from tests.support.three_shots import three_shots

@@ -15,7 +15,7 @@ from runner.errors import ExitCode, StateError
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.providers.base import Generation, GenerationStatus
-from runner.run.watch import LOOK_FAILURES
+from runner.run.task.watch import LOOK_FAILURES
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text
 
@@ -65,6 +65,23 @@ async def test_an_id_that_another_task_holds_is_held_and_said(tmp_path: Path, se
     posts = server.accepted
     assert (await bench.run(file)).exit_code is ExitCode.PERSON_NEEDED
     assert server.accepted == posts
+
+
+@pytest.mark.fault(164)
+@pytest.mark.parametrize("status", [400, 429, 503])
+async def test_a_refusal_that_names_what_was_accepted_buys_nothing_twice(
+    tmp_path: Path, server: SandboxServer, status: int
+) -> None:
+    bench = RunBench(root=tmp_path, url=server.url, key=SANDBOX_KEY)
+    error = '{"code": "slow_down", "message": "later"}'
+    body = f'{{"id": "t-elsewhere", "request_id": "req_1", "error": {error}}}'
+    server.faults.add(
+        Fault(where=Where.SUBMIT, kind=Kind.ANSWER, accept=True, status=status, body=body, after=1)
+    )
+    file = bench.write_job(job_text(seeds=2, run="submit_slots: 1, settle: 300ms"))
+    result = await bench.run(file)
+    assert (result.exit_code, server.accepted) == (ExitCode.DONE, 2), result.reasons
+    assert result.counts == {TaskState.DONE: 2}
 
 
 @pytest.mark.fault(27)

@@ -56,6 +56,18 @@ async def test_several_items_of_data_are_several_files(bench: RunBench, server: 
     assert server.accepted == 1
 
 
+@pytest.mark.fault(165)
+async def test_a_service_that_says_each_video_cost_nothing_lifts_no_cap(
+    bench: RunBench, server: SandboxServer
+) -> None:
+    free = Fault(where=Where.GET, kind=Kind.FIELDS, times=None, fields={"usage": {"total_cost": 0}})
+    server.faults.add(free)
+    capped = "price: {usd_per_task: 0.4}\nbudget: {max_usd: 1}\n"
+    for samples in (2, 3, 4):
+        await bench.run(bench.write_job(JOB.format(samples=samples) + capped))
+    assert server.accepted == 2
+
+
 async def test_the_price_that_the_service_names_is_in_ledger_and_manifest(bench: RunBench) -> None:
     await bench.run(job(bench))
     with bench.ledger() as ledger:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.ledger.ledger import Ledger
 from runner.ledger.states import TaskState
 from runner.plan.plan import Plan, make_plan
 from runner.project import init_project
-from runner.run import progress as module
-from runner.run.progress import Progress, progress_of
+from runner.run.task import progress as module
+from runner.run.task.progress import Progress, progress_of
 from tests.support.ledger_story import Story, make_run, output_row
 from tests.support.run_bench import job_text
 

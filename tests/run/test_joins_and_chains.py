@@ -10,7 +10,7 @@ from runner.record.folder import RunFolder
 from runner.record.manifest import ManifestTask, read_tasks
 from runner.run.finish import RunResult
 from runner.run.prepare import Resubmit
-from runner.run.progress import progress_of
+from runner.run.task.progress import progress_of
 from runner.sandbox import SandboxServer
 from runner.sandbox.faults import Fault, Kind, Where
 from tests.support.lane_bench import open_lane

@@ -18,9 +18,9 @@ from runner.providers.base import Generation
 from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.record.show import describe
-from runner.run.deliver import Delivery
 from runner.run.run import Crew
-from runner.run.watch import Watch
+from runner.run.task.deliver import Delivery
+from runner.run.task.watch import Watch
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text
 from tests.support.three_shots import three_shots
@@ -214,7 +214,7 @@ async def test_a_frame_that_nobody_asked_for_holds_nothing_up(
 async def test_thousands_of_files_are_not_fetched(
     bench: RunBench, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runner.run.deliver.MOST_FILES", 3)
+    monkeypatch.setattr("runner.run.task.deliver.MOST_FILES", 3)
     get = MeshClient.get
 
     async def many(self: MeshClient, remote_id: str) -> Generation:

@@ -11,8 +11,8 @@ import pytest
 
 from runner.errors import ExitCode, JobError
 from runner.http.verdicts import ProviderError
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.lane.uploads import signed
 from runner.objects.address import ObjectAddress
 from runner.objects.store import ObjectStore

@@ -20,7 +20,7 @@ from runner.plan.task import Task, task_identity
 from runner.project import Project, init_project
 from runner.providers.base import RemoteFileKind
 from runner.providers.mesh import MESH
-from runner.run.progress import Progress, progress_of
+from runner.run.task.progress import Progress, progress_of
 
 EVIDENCE = Evidence(row=0, headers_begun=True, reason="test")
 ATTEMPT = "a" * 32

@@ -15,7 +15,7 @@ from runner.ledger.states import TaskState
 from runner.plan.plan import make_plan
 from runner.record.manifest import read_tasks
 from runner.record.verify import Checks, Finding, check, files_of
-from runner.run.progress import progress_of
+from runner.run.task.progress import progress_of
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text
 

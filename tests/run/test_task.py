@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.ledger.states import TaskState
-from runner.run.task import TaskLife
+from runner.run.task.task import TaskLife
 from runner.sandbox import Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text
 from tests.support.unclear_runs import cut, sweep, warm_up

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.job.model import LOOPBACK_MINIMUM, PollPolicy
-from runner.run.wait import SPREAD, UNKNOWN, Expectation, expect, fit, look_after_call, next_look
+from runner.run.task.wait import SPREAD, UNKNOWN, Expectation, expect, fit, look_after_call, next_look
 
 POLICY = PollPolicy()
 TRUTH = fit(*SPREAD)

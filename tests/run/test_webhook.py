@@ -15,7 +15,7 @@ from runner.errors import ExitCode, UsageError
 from runner.http.verdicts import ProviderError, Trouble
 from runner.job.model import WebhookPolicy
 from runner.ledger.states import TaskState
-from runner.run.webhook import MOST_BODY, Hints, receiver
+from runner.run.task.webhook import MOST_BODY, Hints, receiver
 from runner.sandbox import SANDBOX_KEY, Fault, Kind, SandboxConfig, SandboxServer, Where
 from tests.support.run_bench import RunBench, job_text
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.sandbox import SandboxConfig, SandboxServer
-from runner.sandbox.files import RangeNotSatisfiable, Signer, wanted_range
+from runner.sandbox.results.files import RangeNotSatisfiable, Signer, wanted_range
 from tests.support.sandbox_requests import connect, create, get, get_file
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from runner.sandbox.picture import Picture, draw_pictures
+from runner.sandbox.results.picture import Picture, draw_pictures
 
 LETTERS = {
     "Latin": "AzÄéñøŁß",

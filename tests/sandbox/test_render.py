@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from runner.sandbox import SandboxConfig, SandboxServer
-from runner.sandbox.picture import scaled
+from runner.sandbox.results.picture import scaled
 from tests.support.sandbox_requests import (
     PATH,
     SEEDED,

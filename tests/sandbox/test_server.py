@@ -79,7 +79,7 @@ def test_a_wrong_configuration_is_refused(wrong: dict[str, object]) -> None:
 @pytest.mark.parametrize("package", ["av", "PIL", "starlette", "uvicorn"])
 def test_a_missing_extra_names_the_install_command(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith(("runner.sandbox.", f"{package}."))]:
-        if name not in ("runner.sandbox.server", "runner.sandbox.config"):
+        if name not in ("runner.sandbox.serving.server", "runner.sandbox.config"):
             monkeypatch.delitem(sys.modules, name)
 
     class Missing:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from runner.http.access import ApiKey
+from runner.job.files.sources import JobCopy
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
-from runner.job.sources import JobCopy
 from runner.ledger.database import open_for_writing, prepare
 from runner.ledger.ledger import Ledger
 from runner.ledger.sqlite import SqliteEngine

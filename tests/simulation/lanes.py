@@ -44,8 +44,8 @@ from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import prepare_run
 from runner.run.run import Order, run_jobs
-from runner.run.session import Tools
-from runner.store.download import DownloadRequest, FileRecord
+from runner.run.task.session import Tools
+from runner.store.download import DownloadError, DownloadRequest, DownloadTrouble, FileRecord
 from runner.store.files import LocalFiles
 from tests.simulation.loops import Backend, in_thread, run
 from tests.simulation.service import START
@@ -62,6 +62,8 @@ accounts:
 REQUEST_SECONDS = 0.1
 GENERATION_SECONDS = 60.0
 DOWNLOAD_SECONDS = 2.0
+STALL_SECONDS = 60.0
+"""Of a download that never begins, before it is given up."""
 
 _FREE = {401: Trouble.KEY_REFUSED, 402: Trouble.USED_UP, 429: Trouble.RATE_LIMITED, 503: Trouble.UNAVAILABLE}
 _PAID = {
@@ -74,11 +76,17 @@ _PAID = {
 
 class TimedService(Client):
     """A service that takes a minute for each video. `posts` and `others` are the statuses of what it refuses:
-    all POSTs, and everything else. `accepted` tells when each was accepted, and its text, by id.
+    all POSTs, and everything else. `accepted` tells when each was accepted, and its text, by id. Where its
+    files are `stalled`, none of them is ever sent.
     """
 
     def __init__(
-        self, posts: int = 0, others: int = 0, accepted: dict[str, tuple[float, str]] | None = None
+        self,
+        posts: int = 0,
+        others: int = 0,
+        accepted: dict[str, tuple[float, str]] | None = None,
+        *,
+        stalled: bool = False,
     ) -> None:
         # of its requests the engine asks only where the paid ones go, and with which key
         paid = SimpleNamespace(access=Access("https://api.sim.test", NO_KEY))
@@ -86,6 +94,7 @@ class TimedService(Client):
         self.posts = posts
         self.others = others
         self.accepted = {} if accepted is None else accepted
+        self.stalled = stalled
 
     async def ping(self) -> float:
         await self._refuse()
@@ -107,7 +116,8 @@ class TimedService(Client):
         at, _ = self.accepted[task.id]
         if anyio.current_time() < at + GENERATION_SECONDS:
             return Generation(task.id, GenerationStatus.RUNNING, "running", server_time=self._time)
-        files = (RemoteFile(RemoteFileKind.VIDEO, f"https://files.sim.test/{task.id}"),)
+        host = "stalled.sim.test" if self.stalled else "files.sim.test"
+        files = (RemoteFile(RemoteFileKind.VIDEO, f"https://{host}/{task.id}"),)
         return Generation(
             task.id, GenerationStatus.SUCCEEDED, "succeeded", files=files, server_time=self._time
         )
@@ -217,6 +227,9 @@ class TimedBench:
         return lambda name, fields: heard.append((name, fields, anyio.current_time()))
 
     async def _fetch(self, request: DownloadRequest) -> FileRecord:
+        if "stalled" in request.url:
+            await anyio.sleep(STALL_SECONDS)
+            raise DownloadError(DownloadTrouble.RETRY, "no answer")
         await anyio.sleep(DOWNLOAD_SECONDS)
         request.target.parent.mkdir(parents=True, exist_ok=True)
         request.target.write_bytes(self.clip)

@@ -33,9 +33,9 @@ from runner.providers.base import Body, Generation, GenerationStatus, ListQuery
 from runner.providers.mesh import MESH
 from runner.providers.mesh.client import MeshClient
 from runner.providers.provider import Listing, ListKind
-from runner.run import relocate
-from runner.run.watch import Watch
-from runner.run.webhook import Hints
+from runner.run.task import relocate
+from runner.run.task.watch import Watch
+from runner.run.task.webhook import Hints
 from runner.store import download
 from runner.store import files as store_files
 from runner.store.files import FileStore
@@ -423,6 +423,7 @@ CATCHING: Mapping[str, int] = {
     "a missing row of a history taken for absence": 55,
     "no cap on tasks": 87,
     "no cap in dollars": 93,
+    "no cap of a day": 87,
     "no cap of a month": 0,
     "no cap of an account": 0,
     "no cap in the project's own days": 11,
@@ -475,7 +476,7 @@ _IS_FOR: Mapping[str, Callable[[Schedule], bool]] = {
     "an input adopted in spite of a rival": _has_equal_inputs,
     "no cap on tasks": lambda schedule: schedule.job.max_tasks is not None,
     "no cap in dollars": lambda schedule: schedule.job.max_usd is not None,
-    "no cap of a day": lambda schedule: schedule.job.cap is not None,
+    "no cap of a day": lambda schedule: bool(schedule.caps),
     "no cap of a month": lambda schedule: any(cap.window is Window.MONTH for cap in schedule.caps),
     "no cap of an account": lambda schedule: any(cap.where.account for cap in schedule.caps),
     "no cap in the project's own days": lambda schedule: bool(schedule.caps),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import sqlite3
 import ssl
@@ -27,8 +28,8 @@ from runner.run.finish import RunResult
 from runner.run.lock import project_lock
 from runner.run.prepare import Prepared, prepare_run
 from runner.run.run import Order, collect_all, run_jobs
-from runner.run.session import Tools
-from runner.run.webhook import Hints
+from runner.run.task.session import Tools
+from runner.run.task.webhook import Hints
 from tests.simulation.absence import check_absence
 from tests.simulation.answers import ApiTransport, Files, FreeTransport
 from tests.simulation.bench import KEY, UNBOUNDED, Bench, job_of
@@ -187,7 +188,9 @@ async def _work(bench: Bench, spec: ProcessSpec, life: Life) -> tuple[ExitCode, 
     async with contextlib.AsyncExitStack() as stack, anyio.create_task_group() as nursery:
         lanes: dict[str, LaneTools] = {}
         for service in bench.services:
-            paid = Transport(tls=_TLS, network_backend=SubmitNetwork(*parts, service=service))
+            network = SubmitNetwork(*parts, service=service)
+            # httpcore measures how long a connection was idle in real seconds
+            paid = Transport(tls=_TLS, keepalive=math.inf, network_backend=network)
             client = await stack.enter_async_context(
                 open_client(ApiTransport(paid, FreeTransport(*parts, service=service)))
             )

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import anyio
 
 from runner.errors import ExitCode
+from runner.job.expressions.rundate import RunDate
 from runner.job.model import Job
-from runner.job.rundate import RunDate
 from runner.lane.control import Control
 from runner.ledger.states import TaskState
 from runner.media import video

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
+from tests.simulation.loops import Backend
 from tests.simulation.schedule import JobSpec, ProcessSpec, Schedule, Shape
 from tests.simulation.service import Echo, Habits
 from tests.simulation.simulate import play
@@ -68,6 +71,21 @@ def test_a_crash_at_any_step_costs_nothing(name: str, part: int) -> None:
         assert verdict.crashes == 1, f"step {step}"
         assert verdict.violations == (), f"step {step}"
         assert verdict.accepted == tasks or verdict.held, f"step {step}"
+
+
+@pytest.mark.parametrize("backend", Backend)
+@pytest.mark.parametrize("name", BASES)
+def test_a_slow_machine_takes_the_same_steps(
+    name: str, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real seconds decide nothing: here ten minutes pass between two looks at a clock."""
+    before = play(BASES[name], backend)
+    looks = itertools.count(time.time(), 600.0)
+    with monkeypatch.context() as slow:
+        for clock in ("monotonic", "perf_counter", "time"):
+            slow.setattr(time, clock, lambda: next(looks))
+        after = play(BASES[name], backend)
+    assert (after.trace, after.steps) == (before.trace, before.steps)
 
 
 @pytest.mark.fault(83)

@@ -83,6 +83,20 @@ def test_a_lane_that_is_refused_stops_no_other_and_delays_it_by_nothing(
 
 
 @BOTH
+@pytest.mark.fault(163)
+def test_files_of_one_lane_that_never_come_delay_no_video_of_another(
+    tmp_path: Path, clip: bytes, backend: Backend
+) -> None:
+    one = bench(tmp_path / "one", clip)
+    one.run(backend, one.write("job.yaml", job("second", samples=12)))
+    two = bench(tmp_path / "two", clip, first=TimedService(stalled=True))
+    [result], _ = two.run(backend, two.write("job.yaml", job("first", "second", samples=12)))
+    assert (done(result), len(two.services["second"].accepted)) == (12, 12)
+    # three rounds of looks, each with a jitter of its own
+    assert max(two.ends("job.yaml", "second")) <= max(one.ends("job.yaml", "second")) + 10.0
+
+
+@BOTH
 @pytest.mark.fault(109)
 def test_a_stop_concerns_the_jobs_with_tasks_in_that_lane_alone(
     tmp_path: Path, clip: bytes, backend: Backend

@@ -34,6 +34,8 @@ class EchoingServer:
     queued_until: int = 0
     forgets_inputs: bool = False
     unlisted: set[int] = field(default_factory=set)
+    changes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What it shows of the input of a film in place of what was sent, by the film's number."""
     told: list[tuple[str, str]] = field(default_factory=list)
     """(path, Authorization) of each request."""
 
@@ -54,6 +56,7 @@ class EchoingServer:
             shown["status"] = "queued"
         else:
             shown |= {"status": "succeeded", "film": f"{self.url}/files/{self.films.index(film)}.mp4"}
+        shown["input"] = film["input"] | self.changes.get(self.films.index(film), {})
         if self.forgets_inputs:
             shown["input"] = {}
         return shown

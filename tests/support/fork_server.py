@@ -22,7 +22,7 @@ _LATE = (
     "anyio._backends._asyncio",
     "av",
     "runner.assemble",
-    "runner.sandbox.hosting",
+    "runner.sandbox.serving.hosting",
     "uvicorn.protocols.http.h11_impl",
 )
 """What the verbs import once they need it."""

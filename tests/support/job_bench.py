@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from runner.errors import JobError
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import Job
-from runner.job.rundate import RunDate
 from runner.plan.plan import Plan, make_plan
 from runner.plan.task import Task
 from runner.project import init_project

@@ -16,10 +16,10 @@ from runner.ledger.rows import AttemptRow
 from runner.ledger.states import Reason
 from runner.plan.task import Task
 from runner.providers.account import Account
-from runner.run.body import make_body
 from runner.run.prepare import Prepared, prepare_run
 from runner.run.run import Crew
-from runner.run.session import JobWork, Session
+from runner.run.task.body import make_body
+from runner.run.task.session import JobWork, Session
 from tests.support.run_bench import RunBench
 
 

@@ -14,9 +14,9 @@ from runner.errors import CallsheetError
 from runner.http.access import Access, ApiKey
 from runner.http.free import FreeLimits
 from runner.http.paid import SubmitLimits
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
 from runner.job.model import WebhookPolicy
-from runner.job.rundate import RunDate
 from runner.lane.machine import Machine
 from runner.ledger.ledger import Ledger
 from runner.project import Project, init_project
@@ -29,7 +29,7 @@ from runner.run.finish import RunResult
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Resubmit, prepare_run
 from runner.run.run import Order, collect_all, run_jobs
-from runner.run.webhook import receiver
+from runner.run.task.webhook import receiver
 from runner.store.download import DownloadLimits
 from tests.support.deadline import deadline_once
 from tests.support.ledger_story import checked

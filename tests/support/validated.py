@@ -7,8 +7,8 @@ from pathlib import Path
 
 from runner.cli.jobs import check_copy, showing_lines
 from runner.errors import JobError, Problem
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.plan.plan import make_plan
 
 JOBS = Path(__file__).resolve().parents[2] / "jobs"

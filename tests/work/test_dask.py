@@ -67,6 +67,25 @@ def test_verify_finds_the_same_whoever_reads_and_no_worker_is_sent_a_key_or_an_a
         assert b"://" not in packed
 
 
+@pytest.mark.fault(152)
+def test_a_file_that_a_worker_does_not_see_is_not_missing(
+    done: VerbBench, daskers: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its disk may be an older copy of this one, with the manifest that shows it to be the same."""
+    submit, clip = DaskWorkers.submit, done.root / "rehearsal/out/s2.mp4"
+
+    def submit_unseen(crew: DaskWorkers, *given: Any) -> Any:
+        away = clip.rename(done.root / "away")
+        future = submit(crew, *given)
+        future.exception()
+        away.rename(clip)
+        return future
+
+    monkeypatch.setattr(DaskWorkers, "submit", submit_unseen)
+    assert done.call("verify", "--workers", daskers.address, "--output-format", "json") == ExitCode.DONE
+    assert json.loads(done.out)["counts"]["missing"] == 0
+
+
 def test_the_contact_sheet_is_the_same_whoever_makes_its_pictures(
     done: VerbBench, daskers: DaskCluster
 ) -> None:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli import console
+from runner.cli.closing.evicting import evict_old
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
-from runner.cli.evicting import evict_old
 from runner.cli.humanize import shown_path, size
 from runner.cli.options import deadline_option, output_format, wait_option, workers_option
 from runner.cli.runs import reading
 from runner.errors import ExitCode, StateError, UsageError
 from runner.http.route import Route, find_route
-from runner.job.load_project import load_project_file
+from runner.job.project.load_project import load_project_file
 from runner.json_value import JsonValue
 from runner.ledger.ledger import Ledger
 from runner.ledger.read import LedgerReader
@@ -33,7 +33,7 @@ from runner.plural import count
 from runner.project import Project, find_project
 from runner.redact import printable
 from runner.run.lock import locked_ledger, project_lock
-from runner.run.wholeness import filed, here
+from runner.run.wholeness import filed, here, is_whole
 from runner.spelling import did_you_mean
 from runner.store.archive import Putting, bring, put_elsewhere
 from runner.store.files import LocalFiles
@@ -129,7 +129,7 @@ def _archive(
 
     from runner.lane.commits import Commits
     from runner.lane.machine import Machine
-    from runner.run.archive import Archive
+    from runner.run.files.archive import Archive
 
     machine, told = Machine(), [0]
 
@@ -153,7 +153,7 @@ def _archive_with(
     workers: Workers, project: Project, ledger: Ledger, putting: Putting, deadline: float | None
 ) -> tuple[int, int, list[OutputRow], str]:
     # imported here: few starts archive with others
-    from runner.run.archive import FOR_GOOD, words_of_left
+    from runner.run.files.archive import FOR_GOOD, words_of_left
     from runner.work.crew import Lost, work
     from runner.work.hire import hire
 
@@ -173,12 +173,15 @@ def _archive_with(
                 if isinstance(error, Lost):
                     reasons.setdefault(error.why)
                     continue
-                if error is None or error.trouble is ObjectTrouble.CHANGED:
-                    del left[one.sha256]
                 if error is None:
+                    del left[one.sha256]
                     put.append(ArchivedRow(one.sha256, putting.store, one.key, one.bytes, time.time()))
                     console.status(f"archive: {count(len(put), 'file')}")
-                elif error.trouble is not ObjectTrouble.CHANGED:
+                elif error.trouble is ObjectTrouble.CHANGED and not is_whole(left[one.sha256], project.base):
+                    del left[one.sha256]
+                elif error.trouble is ObjectTrouble.CHANGED:
+                    reasons.setdefault(f"{one.path}: a worker sees another file there, or none")
+                else:
                     reasons.setdefault(str(error))
                     if error.trouble in FOR_GOOD:
                         break

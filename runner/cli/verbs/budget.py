@@ -15,7 +15,7 @@ from runner.cli.common_options import common, common_options
 from runner.cli.humanize import shown_path
 from runner.cli.options import output_format
 from runner.cli.runs import reading
-from runner.job.load_project import load_project_file
+from runner.job.project.load_project import load_project_file
 from runner.job.project_file import WindowCap
 from runner.json_value import JsonValue
 from runner.ledger.caps import Budgets, moment_words, span_of

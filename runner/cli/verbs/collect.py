@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from runner.cli import console
+from runner.cli.closing.evicting import evict_old
+from runner.cli.closing.monitor import Ending, pinged
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
-from runner.cli.evicting import evict_old
 from runner.cli.fetching import collect_everything, refresh_manifest, services
-from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command
 from runner.cli.options import (
     ServiceOptions,

@@ -19,21 +19,21 @@ import click
 
 from runner import __version__
 from runner.cli import console
-from runner.cli.asking import access_to
 from runner.cli.common_options import common, common_options
 from runner.cli.humanize import size
-from runner.cli.money_told import Told, ask_money
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.cli.place import choose_place, choose_places, does_trust_env, world_of
+from runner.cli.services.asking import access_to
+from runner.cli.services.money_told import Told, ask_money
 from runner.errors import CallsheetError, ExitCode, JobError, KeyRefusedError
 from runner.http.access import Access, ApiKey, is_loopback
 from runner.http.route import VARIABLES, find_route
 from runner.http.transport import tls_context
 from runner.http.verdicts import ProviderError, Trouble
-from runner.job.environment import read_env
-from runner.job.load_project import load_project_file, readable_project_file
+from runner.job.expressions.rundate import RunDate
+from runner.job.project.environment import read_env
+from runner.job.project.load_project import load_project_file, readable_project_file
 from runner.job.project_file import NotifyOn
-from runner.job.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.leases import LeaseRow
 from runner.ledger.open import has_ledger, open_reader, shared_address

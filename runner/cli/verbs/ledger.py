@@ -12,7 +12,7 @@ from runner.cli import console
 from runner.cli.common_options import common, common_options
 from runner.cli.options import output_format, wait_option
 from runner.errors import NoProjectError, UsageError
-from runner.job.load_project import readable_project_file
+from runner.job.project.load_project import readable_project_file
 from runner.ledger.copy import Moved, move
 from runner.ledger.database import open_for_writing
 from runner.ledger.leases import host_name

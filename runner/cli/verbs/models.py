@@ -11,9 +11,9 @@ from runner.cli import console
 from runner.cli.common_options import common, common_options
 from runner.cli.options import ServiceOptions, output_format, service_options
 from runner.errors import ExitCode, NoProjectError, UsageError
-from runner.job.load_lock import load_models_lock
-from runner.job.load_project import load_project_file
 from runner.job.models_lock import LOCK_FILE
+from runner.job.project.load_lock import load_models_lock
+from runner.job.project.load_project import load_project_file
 from runner.json_value import JsonValue
 from runner.money import PriceUnit
 from runner.project import PROJECT_FILE, find_project
@@ -36,9 +36,9 @@ _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames gi
 def models(model: str | None, refresh: bool, service: ServiceOptions, output_format: str) -> ExitCode:
     """Show what each model accepts and costs, or all that is known of MODEL (an id or a family).
 
-    An id that only one service has is shown with that service's limits and prices. Prices and
-    limits change: each figure is as of the date shown. A model of which nothing is known has no known limits,
-    and its requests pass unchecked.
+    An id that only one service has is shown with that service's limits and prices. Prices
+    and limits change: each figure is as of the date shown. A model of which nothing is known has no known
+    limits, and its requests pass unchecked.
 
     --refresh asks each service whose key is set what it sells now (free requests), writes the answer to
     models.lock.yaml in the root, and shows what has changed. Estimates and caps go by these prices, after
@@ -55,7 +55,7 @@ def models(model: str | None, refresh: bool, service: ServiceOptions, output_for
         if model:
             raise UsageError("--refresh asks for all models", hint="leave out MODEL")
         # imported here: it takes the client's libraries along
-        from runner.cli.published import refresh as refresh_lock
+        from runner.cli.services.published import refresh as refresh_lock
 
         return refresh_lock(service, output_format)
     own = list(_own_prices(model)) if model else []

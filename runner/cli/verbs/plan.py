@@ -39,7 +39,7 @@ from runner.cli.task_list import (
     write_rows,
 )
 from runner.errors import CallsheetError, ExitCode
-from runner.job.extends import as_yaml
+from runner.job.files.extends import as_yaml
 from runner.job.model import Job, OnEdit
 from runner.json_value import JsonValue
 from runner.lane.costs import outlook
@@ -59,8 +59,8 @@ from runner.providers.provider import Provider
 from runner.redact import escape
 from runner.run.finish import waits_for_a_person
 from runner.run.prepare import CONFLICT_HINT
-from runner.run.progress import Progress, progress_of
 from runner.run.remembered import check_is_remembered
+from runner.run.task.progress import Progress, progress_of
 
 
 def _installed(_context: click.Context, _option: click.Parameter, name: str | None) -> Provider | None:

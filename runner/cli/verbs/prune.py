@@ -23,8 +23,8 @@ from runner.plural import count
 from runner.project import Project, find_project
 from runner.record.folder import RunFolder
 from runner.redact import printable
+from runner.run.files.prune import Prunable, find_prunable, remove, standing
 from runner.run.lock import project_lock
-from runner.run.prune import Prunable, find_prunable, remove, standing
 
 _PICKED = "picked"
 

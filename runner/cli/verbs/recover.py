@@ -19,10 +19,10 @@ from runner.cli.humanize import shown_path
 from runner.cli.next_commands import command
 from runner.cli.options import ServiceOptions, output_format, service_options, wait_option
 from runner.cli.place import here
-from runner.cli.recovering import Found, Recovery, Silence
+from runner.cli.services.recovering import Found, Recovery, Silence
 from runner.cli.task_list import counts_words
 from runner.errors import ExitCode, UsageError
-from runner.job.load_project import readable_project_file
+from runner.job.project.load_project import readable_project_file
 from runner.json_value import JsonValue
 from runner.lane.lease import LOOK
 from runner.lane.machine import Machine
@@ -174,14 +174,16 @@ def _recover_shared(project: Project, service: ServiceOptions, asked: Asked, add
         recovery.check_projects()
 
         def still_waited_for() -> list[str]:
-            known = shared.read.hosts() if is_moved(engine) else shared.read.unrecovered()
-            return asked.others(known)
+            waits = shared.read.unrecovered()
+            # news of a machine that was not waited for: the ledger went back once more, and others' runs too
+            is_behind = found.changed > 0 and host_name() not in waits
+            return asked.others(shared.read.hosts() if is_behind or is_moved(engine) else waits)
 
-        found.waits_for = still_waited_for()
         drop_staging(project)
         copy_to_file(engine, staging_path(project), zone)
         with _staged(project) as copy:
             recovery.study(copy)
+        found.waits_for = still_waited_for()
         if asked.agrees(project, found):
             if (left := silence.left()) > 0:
                 drivers = ", ".join(dict.fromkeys(printable(row.host) for row in silence.rows()))
@@ -265,7 +267,7 @@ def _tell_end(
             f"waits for {hosts_words(found.waits_for)}: run `callsheet recover` there before any run, or give"
             f" --gone {shlex.quote(printable(found.waits_for[0]))}"
         )
-    if found.is_moved:
+    if found.is_moved or found.waits_for:
         console.note("the backup names no machine that came after it: recover there too, before any run")
     if found.is_nothing:
         console.summary("nothing to recover: the ledger knows all that runs/ tells")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from runner.cli import console
+from runner.cli.closing.endings import tell_missing, tell_progress
 from runner.cli.common_options import common_options
-from runner.cli.endings import tell_missing, tell_progress
 from runner.cli.humanize import shown_path
 from runner.cli.options import ServiceOptions, run_argument, service_options, workers_option
 from runner.cli.runs import find_folder

@@ -16,25 +16,25 @@ from pathlib import Path
 import click
 
 from runner.cli import console
-from runner.cli.advice import tell_advice, trouble_lines
+from runner.cli.closing.advice import tell_advice, trouble_lines
+from runner.cli.closing.endings import Cost, report_after_runs, tell_nearing_expiry, tell_reasons
+from runner.cli.closing.evicting import evict_old
+from runner.cli.closing.monitor import Ending, pinged
+from runner.cli.closing.notify import JobEnd, notify
 from runner.cli.common_options import common, common_options
 from runner.cli.completion import complete_task
-from runner.cli.endings import Cost, report_after_runs, tell_nearing_expiry, tell_reasons
-from runner.cli.evicting import evict_old
+from runner.cli.display.watching import plain, watching
+from runner.cli.display.work import Work as ShownWork
+from runner.cli.display.work import work_of
 from runner.cli.fetching import fetch_first
 from runner.cli.humanize import shown_path
 from runner.cli.jobs import Loaded, load, showing_lines
-from runner.cli.monitor import Ending, pinged
 from runner.cli.next_commands import command, tell_next
-from runner.cli.notify import JobEnd, notify
 from runner.cli.options import RunOptions, jobs_argument, run_argument, run_options
 from runner.cli.place import named, world_of
 from runner.cli.problems import show, show_warnings
 from runner.cli.runs import find_run_to_go_on
 from runner.cli.task_list import counts_words
-from runner.cli.watching import plain, watching
-from runner.cli.work import Work as ShownWork
-from runner.cli.work import work_of
 from runner.errors import (
     INTERRUPTS,
     BusyError,
@@ -46,10 +46,10 @@ from runner.errors import (
     UsageError,
 )
 from runner.http.access import ApiKey
-from runner.job.environment import redactor_of
-from runner.job.load_project import load_project_file, readable_project_file
+from runner.job.files.sources import JobCopy
 from runner.job.model import OnEdit
-from runner.job.sources import JobCopy
+from runner.job.project.environment import redactor_of
+from runner.job.project.load_project import load_project_file, readable_project_file
 from runner.json_value import JsonValue
 from runner.lane.costs import question
 from runner.lane.forecast import budget_outlook
@@ -69,7 +69,7 @@ from runner.run.finish import RunResult
 from runner.run.idle import conclude_idle, is_all_archived, is_idle
 from runner.run.lock import locked_ledger
 from runner.run.prepare import Prepared, Resubmit, prepare_run
-from runner.run.progress import still_needed
+from runner.run.task.progress import still_needed
 from runner.run.troubles import Trouble
 
 _MOST_FOLDERS = 5

@@ -25,17 +25,17 @@ import click
 import yaml
 
 from runner.cli import console
+from runner.cli.closing.monitor import VARIABLE
 from runner.cli.common_options import common, common_options
 from runner.cli.humanize import shown_path
-from runner.cli.monitor import VARIABLE
 from runner.cli.options import jobs_argument, trust_options
 from runner.durable import replace_file
 from runner.errors import CallsheetError, ExitCode, StateError, UsageError
-from runner.job.environment import read_env
 from runner.job.load import LoadOptions, load_job
-from runner.job.load_project import load_project_file
 from runner.job.model import Job
 from runner.job.policy import parse_duration
+from runner.job.project.environment import read_env
+from runner.job.project.load_project import load_project_file
 from runner.project import PROJECT_FILE, Project, find_project
 from runner.redact import escape
 from runner.slug import slug

@@ -24,7 +24,7 @@ from runner.cli.runs import nothing_yet, reading, run_ids
 from runner.cli.task_list import painted
 from runner.errors import UsageError
 from runner.http.verdicts import Verdict
-from runner.job.load_project import readable_project_file
+from runner.job.project.load_project import readable_project_file
 from runner.ledger.open import open_search
 from runner.ledger.search import FoundTask, LedgerSearch
 from runner.ledger.states import STATE_WORDS, TaskState

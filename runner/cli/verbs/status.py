@@ -10,7 +10,7 @@ from dataclasses import replace
 import click
 
 from runner.cli import console
-from runner.cli.advice import tell_advice
+from runner.cli.closing.advice import tell_advice
 from runner.cli.common_options import common_options
 from runner.cli.humanize import shown_path
 from runner.cli.jobs import load
@@ -29,7 +29,7 @@ from runner.cli.run_state import RunState, run_state, seconds_since_last_event
 from runner.cli.runs import FoundRun, find_folder, find_run, reading
 from runner.cli.task_list import CONFLICT, Row, chosen_tasks, counts_words, listed_word, painted, write_rows
 from runner.errors import CallsheetError, ExitCode, JobError, StateError, UsageError
-from runner.job.rundate import RunDate
+from runner.job.expressions.rundate import RunDate
 from runner.json_value import JsonValue
 from runner.ledger.leases import LeaseRow
 from runner.ledger.open import is_shared
@@ -45,7 +45,7 @@ from runner.record.folder import LATEST, RunFolder
 from runner.record.manifest import ManifestRun, ManifestTask, read_manifest, read_tasks
 from runner.redact import Redactor, escape, printable
 from runner.run.finish import waits_for_a_person
-from runner.run.progress import Progress, progress_of
+from runner.run.task.progress import Progress, progress_of
 from runner.run.troubles import Trouble, troubles
 from runner.times import duration_words
 
@@ -167,7 +167,7 @@ def _failed(rows: Iterable[Row], *, is_failed: bool) -> Iterator[Row]:
 def _watch(found: FoundRun, tasks: tuple[Task, ...], *, is_failed: bool) -> None:
     """Shows the run again and again while it is under way; Ctrl-C ends it too."""
     # imported here: rich takes 50 ms, and only a terminal that is watched needs it
-    from runner.cli.screen import watch_screen
+    from runner.cli.display.screen import watch_screen
 
     project, folder = found.project, RunFolder(found.project, found.run.id)
 

@@ -14,7 +14,7 @@ from runner.cli.next_commands import command
 from runner.cli.options import JobOptions, ServiceOptions, job_options, jobs_argument, output_format
 from runner.cli.problems import show, show_warnings
 from runner.errors import ExitCode, JobError, Problem
-from runner.job.load_project import load_project_file
+from runner.job.project.load_project import load_project_file
 from runner.json_value import JsonValue
 from runner.plural import count
 from runner.project import PROJECT_FILE, Project

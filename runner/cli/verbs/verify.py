@@ -18,7 +18,7 @@ from runner.cli.options import ServiceOptions, output_format, run_argument, serv
 from runner.cli.place import here
 from runner.cli.runs import find_folder
 from runner.errors import ExitCode, UsageError
-from runner.job.load_project import readable_project_file
+from runner.job.project.load_project import readable_project_file
 from runner.json_value import JsonValue
 from runner.media.video import has_pyav
 from runner.objects.address import is_object
@@ -144,6 +144,9 @@ def _store(service: ServiceOptions, *, reads: bool) -> Ask:
     return StoreReader(route).ask if reads else StoreLister(route).ask
 
 
+_UNSEEN = (Finding.MISSING, Finding.CHANGED, Finding.STORED)
+
+
 def _check_all(
     folder: RunFolder, manifest: Manifest, workers: Workers | None, ask: Ask | None
 ) -> Iterator[CheckedFile]:
@@ -161,6 +164,9 @@ def _check_all(
         for file, found in work(crew, check, checks, files, expected=manifest.counts.total):
             if isinstance(found, Lost):
                 yield CheckedFile(file.task, file.path, Finding.UNKNOWN, found.why)
+            elif found.finding in _UNSEEN and workers is not None and workers.address:
+                # a worker's disk may be an older copy of this one
+                yield check(Checks(str(base), decode=False), file)
             else:
                 yield found
     yield from check_jobs(folder, manifest)

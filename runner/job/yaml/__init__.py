@@ -1,1 +1,1 @@
-"""YAML text to nodes that know their place."""
+"""YAML text to nodes that know their place, and the slips of a hand in it."""

@@ -145,6 +145,11 @@ class FalClient(Client):
         if answer.status >= 300 and (_is_early(answer) or not (is_told or _is_of_fal(answer))):
             # a page of an edge, or of a queue that does not have it yet
             raise judge_refusal((), answer, wall=self.wall())
+        if answer.status >= FREE_FROM and not is_told:
+            # the queue's own trouble reads as the task's does, and a paid video may be behind it
+            if (found := await self._remembered(task)) is not None:
+                return found
+            raise judge_refusal((), answer, wall=self.wall())
         generation = read_output(
             task.id,
             task.model,

@@ -18,6 +18,7 @@ from runner.http.answers import (
     read_failure,
     read_json,
     read_object,
+    read_plain,
     read_scalars,
     read_url,
     usable_id,
@@ -176,12 +177,7 @@ class VideosClient(Client):
             seconds = int(seconds)
         if isinstance(seconds, int | str) and _SECONDS.fullmatch(str(seconds)):
             echo["seconds"] = self.server.seconds(str(seconds))
-        return {
-            name: value
-            for name, value in echo.items()
-            if isinstance(value, str)
-            or (isinstance(value, int | float) and -MOST_NUMBER <= value <= MOST_NUMBER)
-        }
+        return read_plain(echo)
 
 
 def _is_gone(answer: Answer) -> bool:

@@ -10,6 +10,7 @@ import sqlite3
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from runner.errors import ExitCode
 from runner.objects.store import ObjectStore
 from runner.sandbox import SANDBOX_KEY, SandboxServer
 from runner.store.files import LocalFiles
+from runner.work.dask import DaskWorkers
 from tests.support.dask import DaskCluster
 from tests.support.faulty_files import FullDisk
 from tests.support.s3 import S3, SECRET, StoreFault
@@ -397,6 +399,34 @@ def test_workers_archive_what_no_run_has(who: str, store: StoreBench, daskers: D
     assert store("verify", "--store") == 0
     assert store("archive", "--workers", workers) == 0
     assert "archived 0 files" in store.out
+
+
+@pytest.mark.fault(152)
+def test_a_file_that_a_worker_does_not_see_is_not_said_to_be_archived(
+    store: StoreBench, daskers: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk of a worker may be an older copy of this one, with the file that shows it to be the same."""
+    settings = store.root / "callsheet.yaml"
+    whole = settings.read_text(encoding="utf-8")
+    settings.write_text(whole.replace(f"store: s3://{store.bucket}/pre\n", ""), encoding="utf-8")
+    run(store)
+    settings.write_text(whole, encoding="utf-8")
+    submit, unseen = DaskWorkers.submit, set[str]()
+
+    def submit_unseen(crew: DaskWorkers, *given: Any) -> Any:
+        (here,) = {*(store.root / "out").iterdir()} - {Path(crew._terms.witness)}
+        away = here.rename(store.root / "away")
+        unseen.add(here.name)
+        future = submit(crew, *given)
+        future.exception()
+        away.rename(here)
+        return future
+
+    monkeypatch.setattr(DaskWorkers, "submit", submit_unseen)
+    assert store("archive", "--workers", daskers.address) == ExitCode.TRY_AGAIN
+    assert "archived 1 file" in store.out
+    told = f"out/{unseen.pop()}: a worker sees another file there, or none"
+    assert store.err.startswith(f"1 file is not archived yet, and stay here: {told}")
 
 
 @pytest.mark.fault(142)

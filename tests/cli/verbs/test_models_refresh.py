@@ -11,8 +11,8 @@ import pytest
 
 from runner.__main__ import main
 from runner.errors import ExitCode
-from runner.job.load_lock import load_models_lock
 from runner.job.models_lock import LOCK_FILE
+from runner.job.project.load_lock import load_models_lock
 from tests.support.wire_server import WireServer, answer, serve
 
 ID = "byteplus/dreamina-seedance-2-0"

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from runner.__main__ import main
-from runner.cli import recovering
-from runner.cli.recovering import Silence
+from runner.cli.services import recovering
+from runner.cli.services.recovering import Silence
 from runner.errors import ExitCode
 from runner.lane.lease import TAKEOVER
 from runner.ledger import postgres
@@ -83,6 +83,15 @@ def copied(url: str, *arguments: str, text: str | None = None, tool: str = "pg_d
 
 def put_back(url: str, backup: str) -> None:
     ask(url, f"DROP SCHEMA {url.partition('%3D')[2]} CASCADE")
+    copied(url, "-q", "-v", "ON_ERROR_STOP=1", text=backup, tool="psql")
+
+
+TABLES = "meta, writers, leases, runs, sessions, tasks, attempts, history, claims, outputs, archived, spends"
+
+
+def put_back_rows(url: str, backup: str) -> None:
+    """Into the tables that are there, which the server's numbers do not show; a disk's snapshot neither."""
+    ask(url, f"SET session_replication_role = replica; TRUNCATE {TABLES}")
     copied(url, "-q", "-v", "ON_ERROR_STOP=1", text=backup, tool="psql")
 
 
@@ -174,6 +183,39 @@ def test_nothing_is_submitted_before_each_known_machine_has_recovered(
     assert shared.call("recover", "--gone", "ci-*") == ExitCode.DONE, shared.err
     assert shared.call("run", "boat.yaml") == ExitCode.DONE, shared.err
     assert server.accepted == 3
+
+
+@pytest.mark.fault(169)
+def test_rows_put_back_into_the_same_tables_wait_for_each_machine_too(
+    shared: VerbBench, url: str, server: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server looks as it did. One machine's runs show the loss, and another's runs the rest of it."""
+    monkeypatch.setenv("CALLSHEET_HOST", "studio-2")
+    other = VerbBench(shared.root.parent / "other", server, shared.capsys)
+    shutil.copytree(shared.root, other.root)
+    monkeypatch.chdir(other.root)
+    assert other.call("run", "boat.yaml") == ExitCode.DONE, other.err
+    backup = copied(url, "--data-only", "--disable-triggers")
+    other.write(SHARED.replace("1..2", "[3]"))
+    assert other.call("run", "boat.yaml") == ExitCode.DONE, other.err
+    monkeypatch.setenv("CALLSHEET_HOST", "studio-1")
+    monkeypatch.chdir(shared.root)
+    shared.write(SHARED.replace("1..2", "[4]"))
+    assert shared.call("run", "boat.yaml") == ExitCode.DONE, shared.err
+    put_back_rows(url, backup)
+    shared.write(SHARED.replace("1..2", "1..5"))
+    assert shared.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
+    assert "callsheet recover" in shared.err
+    assert shared.call("recover", "--yes") == ExitCode.PERSON_NEEDED, shared.err
+    assert "waits for studio-2: run `callsheet recover` there before any run" in shared.err
+    assert shared.call("run", "boat.yaml") == ExitCode.CANNOT_WRITE
+    monkeypatch.setenv("CALLSHEET_HOST", "studio-2")
+    monkeypatch.chdir(other.root)
+    assert other.call("recover", "--yes") == ExitCode.DONE, other.err
+    monkeypatch.setenv("CALLSHEET_HOST", "studio-1")
+    monkeypatch.chdir(shared.root)
+    assert shared.call("run", "boat.yaml") == ExitCode.DONE, shared.err
+    assert server.accepted == 5
 
 
 @pytest.mark.fault(155)

@@ -198,7 +198,7 @@ def test_a_wait_that_is_no_duration_is_refused(project: Path, capsys: pytest.Cap
 def test_a_missing_extra_is_one_sentence_with_the_install_command(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "runner.sandbox.hosting")
+    monkeypatch.delitem(sys.modules, "runner.sandbox.serving.hosting")
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["run", "boat.yaml", "--sandbox"]) == ExitCode.USAGE
     assert "pip install" in capsys.readouterr().err

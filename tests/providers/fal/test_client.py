@@ -194,9 +194,27 @@ async def test_a_completed_request_has_its_result_fetched_at_once() -> None:
     ],
 )
 async def test_a_completed_request_may_have_failed(status: int, body: Any, code: str, cost: str) -> None:
-    found, _ = await get(answer(200, DONE), answer(status, body))
+    state = {**DONE, "error": "no"} if status >= 500 else DONE
+    found, _ = await get(answer(200, state), answer(status, body))
     assert (found.status, found.error_code, found.error_message) == (GenerationStatus.FAILED, code, "no")
     assert found.cost_usd == cost
+
+
+@pytest.mark.anyio
+@pytest.mark.fault(166)
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+async def test_a_5xx_to_the_result_alone_is_no_end_of_what_was_paid_for(status: int) -> None:
+    """The status of the request names no error: the history says what became of it, or another look does."""
+    busy = answer(status, {"detail": "Service Unavailable", "error_type": "internal_server_error"})
+    found, _ = await get(answer(200, DONE), busy, answer(200, {"items": [ROW], "has_more": False}))
+    assert (found.status, found.cost_usd) == (GenerationStatus.SUCCEEDED, "")
+    failed = {**ROW, "status_code": status, "json_output": {"detail": "no"}}
+    found, _ = await get(answer(200, DONE), busy, answer(200, {"items": [failed], "has_more": False}))
+    assert (found.status, found.cost_usd) == (GenerationStatus.FAILED, "0")
+    for history in (answer(200, {"items": [], "has_more": False}), answer(403, {"detail": "no"})):
+        with pytest.raises(ProviderError) as caught:
+            await get(answer(200, DONE), busy, history)
+        assert caught.value.trouble is Trouble.UNAVAILABLE
 
 
 @pytest.mark.anyio

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from runner.job.expressions.rundate import RunDate
 from runner.job.load import LoadOptions, load_job
-from runner.job.rundate import RunDate
 from runner.plan.plan import make_plan
 from runner.providers.getimg import GETIMG
 from tests.support.job_bench import PNG, TEXT, JobBench

@@ -1,0 +1,1 @@
+"""What a verb says and does once its work has ended."""

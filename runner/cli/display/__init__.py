@@ -1,0 +1,1 @@
+"""How work goes on, as a terminal or a log shows it."""

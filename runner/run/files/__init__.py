@@ -1,0 +1,1 @@
+"""Files of a run beside its work: those that go into the store, and those that may go."""
