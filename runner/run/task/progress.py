@@ -391,8 +391,11 @@ def _done(
 
 
 def _was_published(task: Task, outputs: list[OutputRow]) -> bool:
-    """Whether this path had its file once, under a suffix where the name was taken."""
-    return any(names_of_take(task.output).fullmatch(row.path) for row in outputs)
+    """Whether this path had its video once, under a suffix where the name was taken. Its frame may have come
+    there while the video lay under a version's name.
+    """
+    names = names_of_take(task.output)
+    return any(row.kind is RemoteFileKind.VIDEO and names.fullmatch(row.path) for row in outputs)
 
 
 def _why_new(task: Task, attempt: AttemptRow | None, before: TaskRow | None) -> str:
