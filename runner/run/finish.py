@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,11 +53,11 @@ class Conclusion:
     manifest: Path
     waits: tuple[str, ...] = ()
     """What a person has to write before the job can go on: the first few `pick` lines."""
-    is_finished: bool = False
-    """Nothing of the plan is left for another start."""
     troubles: tuple[Trouble, ...] = ()
     conditions: frozenset[ExitCode] = frozenset()
     """All that hold; the exit code is the first of them."""
+    is_forgiven: bool = False
+    """What only kept something from being submitted means nothing any more."""
 
 
 def conclude(
@@ -71,12 +71,13 @@ def conclude(
     redactor: Redactor,
     conditions: frozenset[ExitCode] = frozenset(),
     passing: frozenset[ExitCode] = frozenset(),
+    asked_again: Iterable[str] = (),
     lost: Lost | None = None,
 ) -> Conclusion:
     """Ends a session of a run, and the run itself where nothing is left to do; writes the manifest.
 
     `conditions` are what stopped the work, `passing` those of them that mean nothing once everything
-    is done.
+    is done, and with it the tasks that were asked for again.
     Raises StateError where the ledger or the manifest cannot be written.
     """
     reader, lost = ledger.read, lost or Lost()
@@ -85,7 +86,8 @@ def conclude(
     # a task that has left the plan is still this run's, as long as something is to come of it
     states = counts + reader.open_states(run_id)
     is_finished = all(state.is_terminal for state in states)
-    kept = conditions - passing if is_finished else conditions
+    is_forgiven = is_finished and _are_done(asked_again, reader)
+    kept = conditions - passing if is_forgiven else conditions
     kept = kept | _conditions(states)
     exit_code = ExitCode.first(kept)
     with ledger.transaction():
@@ -114,7 +116,7 @@ def conclude(
             ledger.finish_run(run_id, None)
         raise
     found = troubles(plan, reader, counts, redactor)
-    return Conclusion(counts, exit_code, manifest, waits, is_finished, found, kept)
+    return Conclusion(counts, exit_code, manifest, waits, found, kept, is_forgiven)
 
 
 def _view(reader: LedgerReader, lost: Lost) -> View:
@@ -131,6 +133,14 @@ def _state(task: Task, own: TaskState | None, needed: Needs, chain: Chain, lost:
     if task.identity in lost.absent:
         return TaskState.ABSENT
     return chain.state(task, own, needed) or own or TaskState.PLANNED
+
+
+def _are_done(identities: Iterable[str], reader: LedgerReader) -> bool:
+    for batch in batches(identities):
+        states = reader.states(batch)
+        if any(states.get(each) is not TaskState.DONE for each in batch):
+            return False
+    return True
 
 
 def _count(plan: Plan, reader: LedgerReader, lost: Lost) -> Counter[TaskState]:

@@ -302,12 +302,13 @@ async def _conclude(job: _Job) -> RunResult | CallsheetError:
                 redactor=tools.redactor,
                 conditions=frozenset(control.conditions),
                 passing=frozenset(control.passing),
+                asked_again=prepared.asked_again,
                 lost=job.lost,
             )
         )
     except StateError as error:
         return error
-    if ended.is_finished:
+    if ended.is_forgiven:
         control.forgive()
     drift = await tools.commits.read(lambda reader: reader.drift(prepared.run.id))
     tell_end(tools.observe, prepared.run.id, drift, ended.exit_code, control.reasons)

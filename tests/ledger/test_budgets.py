@@ -244,7 +244,7 @@ def test_a_refusal_says_which_cap_what_is_spent_and_when_it_renews(
             None,
             r"max_usd is 1.00 for the project on 2026-11-27: the price of the next task is not known",
         ),
-        (Spend(2, 0, 1), None, r"the price of the next task is not known.*`prices: \{MODEL"),
+        (Spend(2, 0, 1), None, r"the price of the next task is not known$"),
         (
             Spend(2, 0, 1),
             1,
