@@ -41,7 +41,8 @@ class Processes:
         try:
             try:
                 return self._pool.submit(function, *arguments)
-            except BrokenExecutor:
+            except (BrokenExecutor, ValueError, OSError):
+                # the latter two: the pool breaks, and closes the pipes of a process that starts just then
                 self._pool.shutdown(wait=True)
                 self._pool = self._new()
                 return self._pool.submit(function, *arguments)

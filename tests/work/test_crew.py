@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,28 @@ def test_an_item_that_kills_its_process_is_found_and_told(
     items = ["die" if number in killers else str(number) for number in range(40)]
     lost = Lost("the process that read it died, each time")
     assert done(pool, tmp_path, items) == [lost if item == "die" else item for item in items]
+
+
+@pytest.mark.fault(151)
+@pytest.mark.parametrize(
+    "error", [ValueError("bad value(s) in fds_to_keep"), OSError(9, "Bad file descriptor")]
+)
+def test_a_pool_that_breaks_while_one_of_its_processes_starts_is_made_anew(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Python 3.11 has it: one thread closes the pipes of a broken pool, another one hands them on."""
+    start = ProcessPoolExecutor._spawn_process
+    errors = [error]
+
+    def spawn(pool: ProcessPoolExecutor) -> None:
+        if errors:
+            raise errors.pop()
+        start(pool)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", spawn)
+    with Processes(2) as pool:
+        assert done(pool, tmp_path, [*"abc"]) == [*"abc"]
+    assert not errors
 
 
 @pytest.mark.fault(151)
