@@ -28,9 +28,7 @@ ENCODINGS = pytest.mark.parametrize(
     "changes",
     [
         {"PYTHONIOENCODING": "ascii"},
-        {"PYTHONIOENCODING": "latin-1"},
         {"PYTHONIOENCODING": "utf-16"},
-        {"LC_ALL": "C"},
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     ],
     ids=lambda changes: " ".join(f"{name}={value}" for name, value in changes.items()),
@@ -62,8 +60,16 @@ def videos(root: Path) -> list[str]:
 
 
 @pytest.mark.security(24)
-@pytest.mark.parametrize("redirect", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full"])
-@pytest.mark.parametrize("output_format", ["text", "json"])
+@pytest.mark.parametrize(
+    ("output_format", "redirect"),
+    [
+        *(
+            ("text", redirect)
+            for redirect in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full")
+        ),
+        *(("json", redirect) for redirect in (">&-", ">/dev/full")),
+    ],
+)
 def test_a_run_ends_with_its_own_exit_code_whatever_its_streams_are(
     root: Path, redirect: str, output_format: str
 ) -> None:
@@ -81,7 +87,7 @@ def test_a_failure_keeps_its_exit_code_where_nobody_can_hear_of_it(root: Path, r
     assert started(redirect, "plan", "--none", cwd=root).returncode == ExitCode.USAGE
 
 
-@pytest.mark.parametrize("words", [["plan", "jobs/boat.yaml"], ["--help"], ["plan", "--help"], ["--version"]])
+@pytest.mark.parametrize("words", [["plan", "jobs/boat.yaml"], ["--version"]])
 def test_a_result_that_nobody_can_read_is_a_reader_gone(root: Path, words: list[str]) -> None:
     assert started("2>&-", *words, cwd=root).returncode == ExitCode.DONE
     assert started("2>/dev/full", *words, cwd=root).returncode == ExitCode.DONE

@@ -12,7 +12,7 @@ from tests.simulation.schedule import side_by_side
 from tests.simulation.simulate import replay
 
 CHUNK = 50
-EACH_TIME = [(Backend.TRIO, 0), (Backend.TRIO, 50), (Backend.ASYNCIO, 50)]
+EACH_TIME = [(Backend.TRIO, 0), (Backend.ASYNCIO, 50)]
 """Backend and first seed; the others are evidence."""
 EVIDENCE = [
     pytest.param(backend, first, marks=pytest.mark.evidence)
@@ -20,7 +20,8 @@ EVIDENCE = [
     for first in range(0, 200, CHUNK)
     if (backend, first) not in EACH_TIME
 ]
-LANES = {Backend.TRIO: 16, Backend.ASYNCIO: 8}
+LANES = 8
+"""Schedules of a part."""
 
 
 @pytest.mark.parametrize(("backend", "first"), [*EACH_TIME, *EVIDENCE])
@@ -43,17 +44,16 @@ def test_no_schedule_pays_twice_loses_or_stays(backend: Backend, first: int) -> 
 )
 def test_no_lane_harms_another_and_budgets_hold(backend: Backend, part: int) -> None:
     """By the services' own counts and sums, through kills, over midnights and a change of clocks."""
-    count = LANES[backend]
-    tally = play_here(range(part * count, (part + 1) * count), backend, lanes=True)
+    tally = play_here(range(part * LANES, (part + 1) * LANES), backend, lanes=True)
     assert not tally.failed, (
         f"replay with: scripts/simulate --lanes --trace --seed {min(tally.failed)} --backend {backend}"
     )
-    assert tally.accepted > 4 * count
-    assert tally.crashes > count / 4
+    assert tally.accepted > 4 * LANES
+    assert tally.crashes > LANES / 4
 
 
 def test_lanes_are_drawn_in_all_ways() -> None:
-    drawn = [side_by_side(seed) for seed in range(LANES[Backend.ASYNCIO])]
+    drawn = [side_by_side(seed) for seed in range(LANES)]
     assert {len(schedule.places) for schedule in drawn} == {2, 3}
     assert {schedule.beside is None for schedule in drawn} == {True, False}
     caps = list(itertools.chain.from_iterable(schedule.caps for schedule in drawn))
