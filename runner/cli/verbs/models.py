@@ -36,9 +36,8 @@ _HEAD = ("model", "resolution", "seconds", "frames", "seed", "sound", "frames gi
 def models(model: str | None, refresh: bool, service: ServiceOptions, output_format: str) -> ExitCode:
     """Show what each model accepts and costs, or all that is known of MODEL (an id or a family).
 
-    An id that only one service has is shown with that service's limits and prices. Prices
-    and limits change: each figure is as of the date shown. A model of which nothing is known has no known
-    limits, and its requests pass unchecked.
+    An id that only one service has is shown with that service's limits and prices. They change: each
+    figure is as of the date shown. Requests for an unknown model pass unchecked.
 
     --refresh asks each service whose key is set what it sells now (free requests), writes the answer to
     models.lock.yaml in the root, and shows what has changed. Estimates and caps go by these prices, after
