@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from runner.desk import posters
+from runner.media import readers
+from runner.media.pictures import Picture, Wanted
+from runner.record import verify
 from runner.sandbox import SANDBOX_KEY, SandboxConfig, SandboxServer
 from runner.sandbox.results import render
-from runner.sandbox.results.picture import Picture
+from runner.sandbox.results.picture import Picture as Drawn
 from runner.sandbox.results.render import render_video
 from runner.store.files import LocalFiles
 from tests.support import dask
@@ -56,18 +62,43 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
 def pictures_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most tests ask for the same few videos, and encoding was most of the work of those with a server."""
 
-    def write(picture: Picture, video: Path) -> None:
+    def write(picture: Drawn, video: Path) -> None:
         video.write_bytes(_encode(picture))
 
     monkeypatch.setitem(render.RENDER, "video.mp4", write)
 
 
 @functools.lru_cache(maxsize=256)
-def _encode(picture: Picture) -> bytes:
+def _encode(picture: Drawn) -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         video = Path(directory, "video.mp4")
         render_video(picture, video)
         return video.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def pictures_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process in which FFmpeg reads was nearly half the work of a test that runs a job."""
+
+    def read_once(file: BinaryIO, wanted: Wanted) -> Picture:
+        if readers._COMMAND is not _READER:  # the test is about that process
+            return readers.read(file, wanted)
+        file.seek(0)
+        key = wanted, hashlib.file_digest(file, "sha256").digest()
+        if key not in _READ:
+            picture = readers.read(file, wanted)
+            if picture.why:
+                return picture
+            _READ[key] = picture
+        return _READ[key]
+
+    monkeypatch.setattr(posters, "read", read_once)
+    monkeypatch.setattr(verify, "read", read_once)
+
+
+_READER = readers._COMMAND
+_READ: dict[tuple[Wanted, bytes], Picture] = {}
+"""What FFmpeg made of each file that is sound."""
 
 
 @pytest.fixture(scope="session")

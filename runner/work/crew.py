@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -36,7 +35,7 @@ class WorkerDiedError(Exception):
 
 
 class Crew(Protocol):
-    """Who does the work, behind a `concurrent.futures.Executor`. Leaving it ends all that runs."""
+    """Who does the work. Leaving it ends all that runs."""
 
     @property
     def slots(self) -> int:
@@ -46,13 +45,10 @@ class Crew(Protocol):
     def most_items(self) -> int:
         """Items of one call at most."""
 
-    @property
-    def loses_all(self) -> bool:
-        """Whether a process that dies takes every call along that waits, whichever killed it."""
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Any:
+        """A future of the crew's own kind, for `result`."""
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]: ...
-
-    def result(self, future: Future[Any], /) -> Any:
+    def result(self, future: Any, /) -> Any:
         """Blocking. Raises WorkerDiedError where a process died over the call, a CallsheetError where no
         call can be made any more.
         """
@@ -73,41 +69,21 @@ def work(
     """
     size = max(1, min(crew.most_items, expected // (_CALLS_A_SLOT * crew.slots)))
     stream = iter(items)
-    waiting: deque[tuple[tuple[Item, ...], Future[Any]]] = deque()
-    is_mending = False
+    waiting: deque[tuple[tuple[Item, ...], Any]] = deque()
     while True:
-        while not is_mending and len(waiting) < _CALLS_A_SLOT * crew.slots:
+        while len(waiting) < _CALLS_A_SLOT * crew.slots:
             taken = tuple(itertools.islice(stream, size))
             if not taken:
                 break
             waiting.append((taken, crew.submit(call, function, shared, taken)))
         if not waiting:
-            if not is_mending:
-                return
-            is_mending = False
-            continue
+            return
         taken, future = waiting.popleft()
         try:
             found = crew.result(future)
         except WorkerDiedError:
-            # a pool of processes loses all that waits: nothing new beside those, or it may be lost with them
-            is_mending = True
-            found = _once_more(crew, function, shared, taken)
+            found = [_alone(crew, function, shared, item) for item in taken]
         yield from zip(taken, found, strict=True)
-
-
-def _once_more(
-    crew: Crew, function: Callable[[Shared, Item], Found], shared: Shared, items: Sequence[Item]
-) -> list[Found | Lost]:
-    """The items of a call whose worker died, each alone in the end."""
-    if crew.loses_all:
-        try:
-            found: list[Found | Lost] = crew.result(crew.submit(call, function, shared, items))
-        except WorkerDiedError:
-            pass
-        else:
-            return found
-    return [_alone(crew, function, shared, item) for item in items]
 
 
 def _alone(crew: Crew, function: Callable[[Shared, Item], Found], shared: Shared, item: Item) -> Found | Lost:

@@ -12,16 +12,19 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner import __version__
 from runner.errors import UsageError, WorkersError
 from runner.plural import count
 from runner.redact import printable
 from runner.work.crew import WorkerDiedError
+
+if TYPE_CHECKING:
+    from distributed import Future as DaskFuture
 
 _ITEMS_A_CALL = 64
 """A call costs Dask 1 to 6 ms, most of it in its scheduler, which has one core."""
@@ -98,7 +101,6 @@ class DaskWorkers:
     """A crew; see `Crew`."""
 
     most_items = _ITEMS_A_CALL
-    loses_all = False
 
     def __init__(self, address: str, terms: Terms) -> None:
         self.address = address
@@ -106,7 +108,6 @@ class DaskWorkers:
         self._client = _connect(address)
         self._looked = self._with_workers = time.monotonic()
         self._slots = 1
-        self._executor = self._client.get_executor(pure=False, retries=0)
         try:
             self._wait_for_workers()
             self._greet()
@@ -121,13 +122,14 @@ class DaskWorkers:
             self._look(now)
         return self._slots
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
+    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> DaskFuture[Any]:
         # packed by us: Dask would look for its own collections in each argument
         packed = pickle.dumps((function, *arguments))
-        submitted: Future[Any] = self._executor.submit(perform, self._terms, packed)
+        # no executor of Dask's: it breaks over a result whose worker dies before it is fetched
+        submitted: DaskFuture[Any] = self._client.submit(perform, self._terms, packed, pure=False, retries=0)
         return submitted
 
-    def result(self, future: Future[Any]) -> Any:
+    def result(self, future: DaskFuture[Any]) -> Any:
         from distributed import KilledWorker
 
         while True:
@@ -212,7 +214,6 @@ class DaskWorkers:
     def __exit__(self, *_: object) -> None:
         # the scheduler may have gone, and Dask says that in many ways
         with _quiet(), contextlib.suppress(Exception):
-            self._executor.shutdown(wait=False)
             self._client.close(timeout=1)
 
 

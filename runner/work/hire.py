@@ -40,7 +40,6 @@ class Threads(Readers):
     """As many as there are cores, fewer for few files. Beside each is a process in which FFmpeg reads."""
 
     most_items = 1
-    loses_all = False
 
     @property
     def slots(self) -> int:

@@ -22,6 +22,10 @@ def obey(folder: str, item: str) -> str:
         raise RecursionError(rest)
     if word == "refuse":
         raise StateError(rest)
+    if word == "blocked":
+        return " ".join(
+            sorted(signal.Signals(one).name for one in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        )
     if word == "environment":
         return " ".join(sorted(os.environ))
     return item

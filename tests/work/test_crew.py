@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
@@ -91,31 +91,37 @@ def test_an_item_that_kills_its_process_is_found_and_told(
 
 
 @pytest.mark.fault(151)
-@pytest.mark.parametrize(
-    "error", [ValueError("bad value(s) in fds_to_keep"), OSError(9, "Bad file descriptor")]
-)
-def test_a_pool_that_breaks_while_one_of_its_processes_starts_is_made_anew(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_process_that_dies_while_another_one_starts_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Python 3.11 has it: one thread closes the pipes of a broken pool, another one hands them on."""
-    start = ProcessPoolExecutor._spawn_process
-    errors = [error]
+    start = SpawnProcess.start
+    started: list[SpawnProcess] = []
 
-    def spawn(pool: ProcessPoolExecutor) -> None:
-        if errors:
-            raise errors.pop()
-        start(pool)
+    def start_and_kill(process: SpawnProcess) -> None:
+        start(process)
+        for other in started:
+            other.kill()
+        wait_until(lambda: not any(is_running(other.pid) for other in started))
+        started.append(process)
 
-    monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", spawn)
+    monkeypatch.setattr(SpawnProcess, "start", start_and_kill)
     with Processes(2) as pool:
-        assert done(pool, tmp_path, [*"abc"]) == [*"abc"]
-    assert not errors
+        found = done(pool, tmp_path, ["sleep 0.05", *"abcdefgh"])
+    assert [one for one in found if one != Lost("the process that read it died, each time")]
+    assert len(started) >= 2
+
+
+def test_a_process_that_cannot_be_started_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(process: SpawnProcess) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(SpawnProcess, "start", start)
+    with Processes(2) as pool, pytest.raises(StateError, match="cannot start a process: Resource"):
+        done(pool, tmp_path, [*"abc"])
 
 
 @pytest.mark.fault(151)
 def test_a_process_that_is_killed_takes_no_item_along(pool: Processes, tmp_path: Path) -> None:
-    before = pool._pool
-
     def items() -> Iterator[str]:
         yield "sleep 0.01"
         for number in range(600):
@@ -126,7 +132,7 @@ def test_a_process_that_is_killed_takes_no_item_along(pool: Processes, tmp_path:
 
     given = list(work(pool, obey, str(tmp_path), items(), expected=600))
     assert [found for _, found in given] == ["sleep 0.01", *map(str, range(600))]
-    assert pool._pool is not before
+    assert len(processes(tmp_path)) > pool.slots
 
 
 @pytest.mark.security(33)
@@ -148,19 +154,16 @@ from tests.support.work_functions import obey
 
 if __name__ == "__main__":
     with Processes(2) as crew:
-        for _, found in work(crew, obey, sys.argv[1], ["now", *["sleep 600"] * 20], expected=1):
+        for _, found in work(crew, obey, sys.argv[1], sys.argv[2:], expected=1):
             print(found, flush=True)
 """
 
 
-@pytest.mark.fault(47)
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_whatever_ends_the_command_ends_its_processes(how: signal.Signals, tmp_path: Path) -> None:
-    """A terminal tells Ctrl-C to each process of the group; only the first one has a word to say."""
-    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
-    (tmp_path / "done").mkdir()
-    child = subprocess.Popen(
-        [sys.executable, tmp_path / "script.py", tmp_path / "done"],
+def start_script(folder: Path, *items: str) -> subprocess.Popen[str]:
+    (folder / "script.py").write_text(SCRIPT, encoding="utf-8")
+    (folder / "done").mkdir()
+    return subprocess.Popen(
+        [sys.executable, folder / "script.py", folder / "done", *items],
         cwd=CHECKOUT,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -168,6 +171,18 @@ def test_whatever_ends_the_command_ends_its_processes(how: signal.Signals, tmp_p
         text=True,
         start_new_session=True,
     )
+
+
+def test_no_process_hears_a_ctrl_c(tmp_path: Path) -> None:
+    out, _ = start_script(tmp_path, *["blocked"] * 8).communicate(timeout=60)
+    assert out == "SIGINT\n" * 8
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_the_command_ends_its_processes(how: signal.Signals, tmp_path: Path) -> None:
+    """A terminal tells Ctrl-C to each process of the group; only the first one has a word to say."""
+    child = start_script(tmp_path, "now", *["sleep 600"] * 20)
     wait_until(lambda: len(processes(tmp_path / "done")) == 2)
     if how is signal.SIGINT:
         os.killpg(child.pid, how)
