@@ -31,7 +31,7 @@ from tests.support.s3 import S3, moto_server, proxied
 
 # One commit has one verdict, on machines of any speed; `--hypothesis-profile explore` looks further.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("same", settings.get_profile("explore"), derandomize=True)
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True, max_examples=50)
 settings.load_profile("same")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,8 +68,21 @@ def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield from ((f"{module}.{name.name}", node.lineno) for name in node.names)
 
 
+@functools.cache
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_tree_is_kept() -> Iterator[None]:
+    """A million objects would slow each collection of garbage in the tests that follow."""
+    yield
+    _parsed.cache_clear()
+
+
+@functools.cache
 def _own_imports(file: Path) -> list[tuple[str, int]]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = _parsed(file)
     return [
         (module, line)
         for module, line in _imports(tree)
@@ -76,14 +90,12 @@ def _own_imports(file: Path) -> list[tuple[str, int]]:
     ]
 
 
-@pytest.mark.parametrize("file", FILES, ids=_module)
-def test_imports_point_down_the_layers(file: Path) -> None:
+def test_imports_point_down_the_layers() -> None:
     """A module imports its own layer and those below it; the sandbox is for `cli` and `assemble` alone."""
-    own = _layer(_module(file))
-    if own in {"", "sandbox"}:
-        return
     wrong = [
-        f"{file.name}:{line} imports {module}"
+        f"{file}:{line} imports {module}"
+        for file in FILES
+        if (own := _layer(_module(file))) not in {"", "sandbox"}
         for module, line in _own_imports(file)
         if (layer := _layer(module)) not in {"", "__version__", own}
         and not (layer == "sandbox" and own in {"cli", "assemble"})
@@ -92,11 +104,12 @@ def test_imports_point_down_the_layers(file: Path) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if "sandbox" in file.parts], ids=_module)
-def test_the_sandbox_imports_nothing_else_of_runner(file: Path) -> None:
+def test_the_sandbox_imports_nothing_else_of_runner() -> None:
     """Wire code shared with `providers` would prove the providers only against themselves."""
     wrong = [
-        f"{file.name}:{line} imports {module}"
+        f"{file}:{line} imports {module}"
+        for file in FILES
+        if "sandbox" in file.parts
         for module, line in _own_imports(file)
         if _layer(module) != "sandbox"
     ]
@@ -141,29 +154,28 @@ def _circles(graph: dict[str, set[str]]) -> list[str]:
     return sorted(graph)
 
 
-@pytest.mark.parametrize(
-    "file", [file for file in FILES if _layer(_module(file)) not in {"cli", "__main__"}], ids=_module
-)
-def test_only_the_command_line_prints(file: Path) -> None:
+def test_only_the_command_line_prints() -> None:
     """No print, no writing to the standard streams, neither click nor rich, outside runner/cli."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    imported = [
-        f"line {line}: {name}" for name, line in _imports(tree) if name.split(".")[0] in PRINTING_MODULES
+    wrong = [
+        f"{file}:{line}: {what}"
+        for file in FILES
+        if _layer(_module(file)) not in {"cli", "__main__"}
+        for what, line in _prints(_parsed(file))
     ]
-    printed = [
-        f"line {node.lineno}: print"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
-    ]
-    streams = [
-        f"line {node.lineno}: sys.{node.attr}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and node.attr in {"stdout", "stderr"}
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "sys"
-    ]
-    assert imported + printed + streams == []
+    assert wrong == []
+
+
+def _prints(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Each use of what prints, with its line."""
+    for name, line in _imports(tree):
+        if name.split(".")[0] in PRINTING_MODULES:
+            yield name, line
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="print")):
+                yield "print", node.lineno
+            case ast.Attribute(attr="stdout" | "stderr" as stream, value=ast.Name(id="sys")):
+                yield f"sys.{stream}", node.lineno
 
 
 def test_in_the_command_line_only_the_console_prints() -> None:
@@ -173,7 +185,7 @@ def test_in_the_command_line_only_the_console_prints() -> None:
         f"{file.name}:{node.lineno}"
         for file in (PACKAGE / "cli").rglob("*.py")
         if file.name != "console.py"
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(_parsed(file))
         if isinstance(node, ast.Call)
         and (node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", ""))
         in printing
@@ -188,9 +200,7 @@ def test_ffmpeg_is_loaded_by_its_own_process_alone() -> None:
         _module(file)
         for file in FILES
         if "sandbox" not in file.parts
-        and any(
-            name.split(".")[0] == "av" for name, _ in _imports(ast.parse(file.read_text(encoding="utf-8")))
-        )
+        and any(name.split(".")[0] == "av" for name, _ in _imports(_parsed(file)))
     ]
     assert loading == ["runner.media.pictures"]
 
@@ -224,20 +234,23 @@ def _pattern(word: str) -> str:
     return f"(?<![A-Za-z])(?i:{word})(?![A-Za-z])|{word.capitalize()}(?=[A-Z])"
 
 
-@pytest.mark.parametrize("file", FILES, ids=_module)
-def test_a_service_is_known_in_its_own_folder_alone(file: Path) -> None:
+def test_a_service_is_known_in_its_own_folder_alone() -> None:
     """And in the sandbox, and in the registry, which lists the built-in ones and names the default."""
-    room, *below = file.relative_to(PACKAGE).parts
-    if room == "sandbox" or (room == "providers" and below[0] in {"__init__.py", *BUILT_IN}):
-        return
     words = sorted({word.lower() for provider in BUILT_IN.values() for word in _own_words(provider)})
-    said = re.compile("|".join(map(_pattern, words)))
+    # most names are in many files
+    said = functools.cache(re.compile("|".join(map(_pattern, words))).search)
     wrong = [
-        f"{file.name}:{line} says {found[0]}"
-        for text, line in _names_and_texts(ast.parse(file.read_text(encoding="utf-8")))
-        if (found := said.search(text))
+        f"{file}:{line} says {found[0]}"
+        for file in FILES
+        if not _is_of_services(*file.relative_to(PACKAGE).parts)
+        for text, line in _names_and_texts(_parsed(file))
+        if (found := said(text))
     ]
     assert wrong == []
+
+
+def _is_of_services(room: str, below: str = "", *_: str) -> bool:
+    return room == "sandbox" or (room == "providers" and below in {"__init__.py", *BUILT_IN})
 
 
 def test_the_rules_above_see_the_whole_house() -> None:

@@ -45,6 +45,7 @@ def _files(checkout: Path) -> Mapping[Path, bytes]:
     return {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
 
 
+@pytest.mark.evidence
 def test_the_model_is_sound_and_each_broken_variant_is_refuted(checkout: Path) -> None:
     page = (ROOT / "docs/model/README.md").read_text(encoding="utf-8")
     shown = re.search(r"```text.*?\n(sound: .*?)```", page, re.S)

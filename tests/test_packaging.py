@@ -140,6 +140,7 @@ def test_what_is_installed_runs_the_quickstart(
     assert _run([commands / "callsheet", "verify", "--sandbox"], cwd=project).returncode == 0
 
 
+@pytest.mark.evidence
 def test_the_sdist_s_wheel_holds_what_the_checkout_s_does(dist: Path, wheel_of_sdist: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as ours, zipfile.ZipFile(wheel_of_sdist) as theirs:

@@ -115,6 +115,7 @@ def test_every_public_module_is_there() -> None:
         assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file(), name
 
 
+@pytest.mark.evidence
 def test_its_own_tests_pass_where_its_wheel_is_installed(python: Path, tmp_path: Path) -> None:
     (tmp_path / "tests").symlink_to(EXAMPLE / "tests")
     ran = subprocess.run(

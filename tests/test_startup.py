@@ -18,6 +18,7 @@ import pytest
 import runner
 from runner.sandbox import SandboxConfig, SandboxServer
 from tests.support.command_process import CHECKOUT, environment
+from tests.support.evidence import evidence_but
 
 SERVICE = {"httpx", "httpcore", "h11", "anyio", "asyncio", "trio", "structlog", "ssl", "rich"}
 """What only a run that sends or fetches something needs."""
@@ -88,17 +89,20 @@ def test_validate_loads_no_client_no_server_no_ledger_and_no_video_library(proje
 
 @pytest.mark.parametrize(
     ("verb", "arguments"),
-    [
-        ("plan", ["job.yaml"]),
-        ("run", ["job.yaml"]),
-        ("resume", []),
-        ("collect", []),
-        ("status", []),
-        ("report", []),
-        ("show", ["harbour-s1"]),
-        ("diff", ["latest", "latest"]),
-        ("spend", []),
-    ],
+    evidence_but(
+        lambda given: given[0] in {"plan", "run", "status"},
+        [
+            ("plan", ["job.yaml"]),
+            ("run", ["job.yaml"]),
+            ("resume", []),
+            ("collect", []),
+            ("status", []),
+            ("report", []),
+            ("show", ["harbour-s1"]),
+            ("diff", ["latest", "latest"]),
+            ("spend", []),
+        ],
+    ),
 )
 def test_a_verb_that_asks_the_service_nothing_loads_nothing_that_would(
     verb: str, arguments: list[str], project: tuple[Path, str]

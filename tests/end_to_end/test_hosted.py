@@ -141,6 +141,7 @@ def _check_the_end(studio: Studio) -> None:
         assert secret not in studio.everything
 
 
+@pytest.mark.evidence
 def test_a_run_that_is_cancelled_goes_on_in_new_clones_and_pays_once(studio: Studio) -> None:
     """A pull request, its merge, a person who cancels that, the hour's `collect`, one more merge."""
     assert studio.trigger("pull_request") == {"plan": True}, studio.output

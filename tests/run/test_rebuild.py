@@ -175,7 +175,7 @@ def each_fields(each: dict[str, Any]) -> dict[str, Any]:
     return sensible(each["event"], number_of(each))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(logs_of, logs_of, st.sampled_from([0, 0, 0, 40]))
 def test_any_log_makes_a_ledger_in_which_nothing_accepted_may_be_sent_again(
     first: list[dict[str, Any]], second: list[dict[str, Any]], cut: int
@@ -214,7 +214,7 @@ def test_a_ledger_that_has_been_made_is_not_changed_by_another_time(first: list[
         two.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.binary(max_size=400))
 def test_no_bytes_break_the_reading(noise: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -156,7 +156,7 @@ def check(client: httpx.Client, service: Service, answer: httpx.Response) -> Non
 def test_any_json_is_accepted_or_refused_in_the_envelope(service: Service, server: SandboxServer) -> None:
     with connect(server) as client:
 
-        @settings(max_examples=150)
+        @settings(max_examples=50)
         @given(service.requests())
         def ask(document: object) -> None:
             check(client, service, client.post(service.path, json=document))
@@ -228,7 +228,7 @@ def test_any_id_and_any_query_are_answered(service: Service, server: SandboxServ
     values = st.text(max_size=12) | st.sampled_from(["0001-01-01T00:00:00+23:59", "9999-12-31", "1e9", "-0"])
     with connect(server) as client:
 
-        @settings(max_examples=80)
+        @settings(max_examples=40)
         @given(st.text(min_size=1, max_size=12), st.lists(st.tuples(names, values), max_size=3))
         def ask(name: str, query: list[tuple[str, str]]) -> None:
             path = "/v2/models" if service is GETIMG else service.path

@@ -41,7 +41,7 @@ _FIELDS = {name: _CONTENT if name == "content" else _VALUES for name in _REQUEST
 _WELL_TYPED = {"model": st.just(SHORT), "content": st.just([{"type": "text", "text": "x"}])}
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(
     st.one_of(
         st.fixed_dictionaries({}, optional=_FIELDS),

@@ -77,7 +77,7 @@ def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> JobBench:
     return JobBench(tmp_path_factory.mktemp("project"))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.filter_too_much], deadline=None)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.filter_too_much], deadline=None)
 @given(model=MODELS, fields=FIELDS, shape=SHAPES)
 def test_what_validates_for_mesh_is_taken(
     shared_desk: JobBench, model: str, fields: dict[str, object], shape: str
@@ -93,7 +93,7 @@ def test_what_validates_for_mesh_is_taken(
         assert (width > 0, height > 0, read.frame_count > 0) == (True, True, True)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.filter_too_much], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much], deadline=None)
 @given(
     model=MODELS,
     fields=st.fixed_dictionaries(

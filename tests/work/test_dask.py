@@ -86,6 +86,7 @@ def test_a_file_that_a_worker_does_not_see_is_not_missing(
     assert json.loads(done.out)["counts"]["missing"] == 0
 
 
+@pytest.mark.evidence
 def test_the_contact_sheet_is_the_same_whoever_makes_its_pictures(
     done: VerbBench, daskers: DaskCluster
 ) -> None:
