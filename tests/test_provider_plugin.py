@@ -157,6 +157,7 @@ def test_it_is_rehearsed_as_a_built_in_provider_is(python: Path, project: Path) 
     assert '"0.96"' in spent.stdout, "3 videos of 4 s at 0.08 USD a second"
 
 
+@pytest.mark.evidence
 def test_its_words_models_and_limits_are_checked_before_anything_is_sent(python: Path, project: Path) -> None:
     file = project / "wrong.yaml"
     job = (EXAMPLE / "shots.yaml").read_text()

@@ -6,6 +6,7 @@ before a later submit of its task counts as possibly billed. A ledger that knows
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -440,7 +441,16 @@ class Rebuild:
         """What the logs contradict themselves about is for a person."""
         name = self.recorded.names.get(known.identity) or known.identity[:12]
         self.notes.append(f"{name}: {why}: {', '.join(known.remote_ids) or 'none'}")
-        self._hold(known, Grounds.of(Basis.NONE, reason=why), at)
+        grounds, row = Grounds.of(Basis.NONE, reason=why), self._row_of(known.id)
+        if is_reusable(row):
+            self._write_intent(known, self._task(known), None)
+        elif row.state is TaskState.PLANNED:
+            # a later attempt has followed it: nobody is asked any more, and no id may be forgotten
+            for remote_id in known.remote_ids:
+                with contextlib.suppress(RemoteIdTakenError), self.ledger.savepoint():
+                    self.ledger.find(known.id, remote_id, grounds, at)
+                    break
+        self._hold(known, grounds, at)
 
     def _ended(self, known: KnownAttempt, begun: Moment) -> Moment:
         return max(known.when(known.state) or Moment(self.now), begun)

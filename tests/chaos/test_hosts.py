@@ -75,6 +75,7 @@ def test_a_commit_whose_answer_is_lost_is_settled_and_pays_once(
 @pytest.mark.fault(128)
 @pytest.mark.fault(131)
 @pytest.mark.fault(132)
+@pytest.mark.evidence
 def test_who_was_taken_over_between_guard_and_post_pays_once_for_what_the_next_one_holds(
     fleet: Fleet,
 ) -> None:

@@ -45,8 +45,9 @@ output: out/s${{{{ seed }}}}.mp4
 @pytest.mark.fault(143)
 @pytest.mark.parametrize(
     ("tasks", "kills", "longest"),
-    [(60, 2, 0.2), pytest.param(10_000, 40, 4.0, marks=pytest.mark.evidence)],
+    [(60, 2, 0.2), (10_000, 40, 4.0)],
 )
+@pytest.mark.evidence
 def test_files_that_workers_are_killed_over_all_lie_in_the_store_once(
     tasks: int, kills: int, longest: float, tmp_path: Path, s3: S3
 ) -> None:

@@ -36,6 +36,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.evidence
 def test_cron_fires_while_yesterday_s_run_is_going(film: ProcessBench) -> None:
     """Without --wait it says that another one is at work; with it the job finds all done."""
     job = film.write(NIGHTLY, "nightly.yaml")

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from runner.ledger.caps import Budgets
@@ -175,7 +175,24 @@ def each_fields(each: dict[str, Any]) -> dict[str, Any]:
     return sensible(each["event"], number_of(each))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FOLLOWED = [
+    line("task.submitted", 0, 0, {"remote_id": "t-1"}),
+    line("task.intended", 0, 2, {"intent": INTENT, "account": "mesh"}),
+    line("task.submitted", 0, 0, {"remote_id": "t-0"}),
+]
+"""An attempt of two ids, which another of its task has followed."""
+WITHDRAWN = [
+    line("task.intended", 0, 0, sensible("task.intended", 0)),
+    line("task.refused", 1, 0, sensible("task.refused", 0)),
+    line("task.submitted", 2, 0, {"remote_id": "t-1"}),
+    line("task.submitted", 3, 0, {"remote_id": "t-0"}),
+    line("task.refused", 4, 0, sensible("task.refused", 0)),
+]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example([], FOLLOWED, 0)
+@example(WITHDRAWN, [], 0)
 @given(logs_of, logs_of, st.sampled_from([0, 0, 0, 40]))
 def test_any_log_makes_a_ledger_in_which_nothing_accepted_may_be_sent_again(
     first: list[dict[str, Any]], second: list[dict[str, Any]], cut: int

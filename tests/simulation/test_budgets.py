@@ -14,6 +14,7 @@ from tests.simulation.midnight import MIDNIGHT, PUT_BACK, ZONE
 from tests.simulation.schedule import Schedule, daily, draw
 from tests.simulation.service import START
 from tests.simulation.simulate import play
+from tests.support.evidence import evidence_but
 
 SCHEDULES = 12
 
@@ -23,7 +24,7 @@ def capped() -> list[Schedule]:
     return [*itertools.islice((daily(each) for each in drawn if each.job.cap is not None), SCHEDULES)]
 
 
-@pytest.mark.parametrize("backend", Backend)
+@pytest.mark.parametrize("backend", evidence_but(Backend.ASYNCIO.__eq__, Backend))
 def test_no_schedule_passes_the_cap_of_a_day(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     days: set[str] = set()
     day_of = Ledger._check_budgets

@@ -10,21 +10,17 @@ from tests.simulation.batch import play_here
 from tests.simulation.loops import Backend
 from tests.simulation.schedule import side_by_side
 from tests.simulation.simulate import replay
+from tests.support.evidence import evidence_but
 
 CHUNK = 50
-EACH_TIME = [(Backend.TRIO, 0), (Backend.ASYNCIO, 50)]
-"""Backend and first seed; the others are evidence."""
-EVIDENCE = [
-    pytest.param(backend, first, marks=pytest.mark.evidence)
-    for backend in Backend
-    for first in range(0, 200, CHUNK)
-    if (backend, first) not in EACH_TIME
-]
 LANES = 8
 """Schedules of a part."""
 
 
-@pytest.mark.parametrize(("backend", "first"), [*EACH_TIME, *EVIDENCE])
+@pytest.mark.parametrize(
+    ("backend", "first"),
+    evidence_but((Backend.TRIO, 0).__eq__, itertools.product(Backend, range(0, 200, CHUNK))),
+)
 def test_no_schedule_pays_twice_loses_or_stays(backend: Backend, first: int) -> None:
     """And they are worth playing: most end with everything done, many crash, some POSTs stay for a person."""
     tally = play_here(range(first, first + CHUNK), backend)
@@ -38,10 +34,8 @@ def test_no_schedule_pays_twice_loses_or_stays(backend: Backend, first: int) -> 
     assert 0 < tally.held.total() < tally.accepted / 4
 
 
-@pytest.mark.parametrize("backend", Backend)
-@pytest.mark.parametrize(
-    "part", [0, *(pytest.param(part, marks=pytest.mark.evidence) for part in range(1, 6))]
-)
+@pytest.mark.parametrize("backend", evidence_but(Backend.ASYNCIO.__eq__, Backend))
+@pytest.mark.parametrize("part", evidence_but((0).__eq__, range(6)))
 def test_no_lane_harms_another_and_budgets_hold(backend: Backend, part: int) -> None:
     """By the services' own counts and sums, through kills, over midnights and a change of clocks."""
     tally = play_here(range(part * LANES, (part + 1) * LANES), backend, lanes=True)

@@ -103,6 +103,7 @@ def test_the_contact_sheet_is_the_same_whoever_makes_its_pictures(
 
 
 @pytest.mark.fault(151)
+@pytest.mark.evidence
 def test_a_worker_that_is_killed_takes_no_item_along(
     daskers: DaskCluster, terms: Terms, tmp_path: Path
 ) -> None:
