@@ -269,6 +269,7 @@ def test_the_screen_of_a_run_that_meets_trouble(
     assert all(len(row) <= columns for row in seen)
 
 
+@pytest.mark.evidence
 def test_without_trouble_nothing_is_red(tmp_path: Path, troubled: SandboxServer) -> None:
     job = tmp_path / "jobs" / "night.yaml"
     job.write_text(JOB.replace(" [violate]", ""), encoding="utf-8")
@@ -278,6 +279,7 @@ def test_without_trouble_nothing_is_red(tmp_path: Path, troubled: SandboxServer)
     assert screen.colours <= {"default", "green", "cyan"}
 
 
+@pytest.mark.evidence
 def test_no_color_draws_the_same_without_colours(tmp_path: Path, troubled: SandboxServer) -> None:
     with troubled as server, terminal(tmp_path, server.url, 80, NO_COLOR="1") as screen:
         assert screen.end() == 1

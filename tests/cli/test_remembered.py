@@ -144,10 +144,13 @@ def _intents(run: Path) -> int:
 
 @pytest.mark.parametrize(
     ("kept", "verb"),
-    [
-        *itertools.product(["a copy", "nothing"], ["doctor", "plan boat.yaml", "collect"]),
-        *itertools.product(["nothing"], ["status", "reconcile", "spend", "show s1"]),
-    ],
+    evidence_but(
+        lambda given: given[1] in ("doctor", "collect"),
+        [
+            *itertools.product(["a copy", "nothing"], ["doctor", "plan boat.yaml", "collect"]),
+            *itertools.product(["nothing"], ["status", "reconcile", "spend", "show s1"]),
+        ],
+    ),
 )
 def test_no_verb_speaks_for_a_ledger_that_has_forgotten_a_submit(
     verb: str, kept: str, older: VerbBench, server: SandboxServer

@@ -21,7 +21,7 @@ def _assert_plays(video: Path) -> None:
     assert frames > 24
 
 
-EACH_TIME = ("quickstart", "getimg", "storyboard", "prompts-from-csv")
+EACH_TIME = ("quickstart", "storyboard")
 
 
 @pytest.mark.parametrize(
