@@ -191,3 +191,28 @@ def test_a_list_of_many_tasks_reads_only_its_page(selection: Selection) -> None:
     assert [step[3].partition(" (")[0] for step in count] == [
         "SEARCH tasks USING COVERING INDEX tasks_by_time"
     ]
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from runner.sandbox import SandboxConfig
+from runner.sandbox.serving.server import serve
+
+def strike(frame, event, _):
+    if frame.f_code is threading.Condition.__enter__.__code__ and event == "return":
+        sys.settrace(None)
+        signal.raise_signal(signal.SIGTERM)
+    return strike
+
+def announce(url):
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    sys.settrace(strike)
+
+serve(SandboxConfig(), announce)
+"""
+
+
+def test_a_signal_that_interrupts_the_wait_for_it_ends_the_server() -> None:
+    """One that comes while a lock is taken: a handler that needs the same lock would wait for ever."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], timeout=30, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

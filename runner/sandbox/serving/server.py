@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
@@ -85,16 +85,19 @@ def serve(config: SandboxConfig, announce: Callable[[str], None]) -> None:
 
     Call it from the main thread. Raises what entering SandboxServer raises.
     """
-    stop = threading.Event()
+    # a pipe: a handler that sets an Event waits for ever where it interrupts that Event's own wait
+    told, tell = os.pipe()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+        os.write(tell, b"\n")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with SandboxServer(config) as server:
             announce(server.url)
-            stop.wait()
+            os.read(told, 1)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(told)
+        os.close(tell)
