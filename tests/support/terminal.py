@@ -20,6 +20,8 @@ from tests.support.command_process import command, environment
 CTRL_C, CTRL_D = "\x03", "\x04"
 _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 _SECONDS = 60.0
+_SECONDS_TO_HEAR = 5.0
+"""`input()` misses a Ctrl-C that comes between its prompt and its wait for a key: a person presses again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,10 @@ def on_terminal(
         preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     )
     os.close(terminal)
-    waiting, seen, since = list(answers), "", ""
+    waiting, seen, since, typed = list(answers), "", "", ""
     ends = time.monotonic() + _SECONDS
     try:
-        while chunk := _read(keyboard, ends):
+        while chunk := _read(keyboard, ends, typed):
             text = _CODES.sub("", chunk).replace("\r", "")
             seen, since = seen + text, since + text
             if waiting and re.search(question, since):
@@ -66,11 +68,13 @@ def on_terminal(
         os.close(keyboard)
 
 
-def _read(keyboard: int, ends: float) -> str:
-    """What was printed next; nothing once the command has ended."""
-    ready, _, _ = select.select([keyboard], [], [], max(0.0, ends - time.monotonic()))
-    if not ready:
-        raise TimeoutError("the command printed nothing and did not end")
+def _read(keyboard: int, ends: float, typed: str) -> str:
+    """What was printed next, after `typed`; nothing once the command has ended."""
+    while not select.select([keyboard], [], [], _SECONDS_TO_HEAR)[0]:
+        if time.monotonic() > ends:
+            raise TimeoutError("the command printed nothing and did not end")
+        if typed == CTRL_C:
+            os.write(keyboard, CTRL_C.encode())
     try:
         return os.read(keyboard, 65_536).decode(errors="replace")
     except OSError:  # Linux says so where the other side was closed
